@@ -1,0 +1,133 @@
+//! Builds the kernel side for the BPF target and hands the objects to the agent, which embeds them.
+//!
+//! Cargo's artifact dependencies are unstable, and aya-build cannot name a compiler, so this calls
+//! cargo itself. Two compilers give the same object; the first that works is used:
+//!
+//! 1. the pinned toolchain with the standard library's source (`rustup component add rust-src`);
+//! 2. Debian's `rustc-web` with its precompiled core for BPF (`libstd-rust-web-dev-bpf`).
+//!
+//! `make setup` installs what is missing.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+const TARGET: &str = "bpfel-unknown-none";
+/// Separator of `CARGO_ENCODED_RUSTFLAGS`.
+const SEPARATOR: char = '\x1f';
+/// Crates that may use the compiler's unstable BPF support on a stable compiler.
+const UNSTABLE_CRATES: &str = "aya_ebpf,probe,baseline";
+const DEBIAN_TOOLCHAIN: &str = "/usr";
+
+fn main() {
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");
+    for source in ["probe-ebpf", "common/src", "Cargo.lock"] {
+        println!("cargo:rerun-if-changed={}", root.join(source).display());
+    }
+    println!("cargo:rerun-if-env-changed=PATH");
+
+    let out = PathBuf::from(variable("OUT_DIR"));
+    let target_dir = out.join("probe-target");
+    let mut build = compiler();
+    build
+        .current_dir(&root)
+        .args([
+            "build",
+            "--package",
+            "probe-ebpf",
+            "--bins",
+            "--release",
+            "--locked",
+        ])
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(&target_dir)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags())
+        .env("PATH", path_with_tools());
+    for inherited in [
+        "RUSTFLAGS",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTC_WRAPPER",
+        "CARGO_TARGET_DIR",
+    ] {
+        build.env_remove(inherited);
+    }
+    let output = build
+        .output()
+        .unwrap_or_else(|error| fail(&format!("cannot start {build:?}: {error}")));
+    if !output.status.success() {
+        fail(&format!(
+            "the probe did not build:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        ));
+    }
+    for object in ["probe", "baseline"] {
+        let built = target_dir.join(TARGET).join("release").join(object);
+        if let Err(error) = fs::copy(&built, out.join(object)) {
+            fail(&format!("cannot copy {}: {error}", built.display()));
+        }
+    }
+}
+
+/// The command `cargo` of the first compiler that can build for BPF.
+fn compiler() -> Command {
+    let sysroot = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .args(["--print", "sysroot"])
+        .output()
+        .unwrap_or_else(|error| fail(&format!("cannot run rustc: {error}")));
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
+    if sysroot.join("lib/rustlib/src/rust/library/core").is_dir() {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo
+            .args(["-Z", "build-std=core"])
+            .env("RUSTC_BOOTSTRAP", "1");
+        return cargo;
+    }
+    let debian = Path::new(DEBIAN_TOOLCHAIN);
+    if debian.join("lib/rustlib").join(TARGET).is_dir() {
+        let mut cargo = Command::new(debian.join("bin/cargo"));
+        cargo
+            .env("RUSTC", debian.join("bin/rustc"))
+            .env("RUSTC_BOOTSTRAP", UNSTABLE_CRATES)
+            .env_remove("RUSTUP_TOOLCHAIN");
+        return cargo;
+    }
+    fail(
+        "no compiler for the BPF target: neither the source of the standard library nor Debian's libstd-rust-web-dev-bpf is installed",
+    )
+}
+
+/// Map definitions are read from BTF, which needs debug information.
+fn rustflags() -> String {
+    let arch = match variable("CARGO_CFG_TARGET_ARCH").as_str() {
+        "riscv64gc" => "riscv64".to_owned(),
+        arch => arch.to_owned(),
+    };
+    [
+        &format!("--cfg=bpf_target_arch=\"{arch}\""),
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+    ]
+    .join(&SEPARATOR.to_string())
+}
+
+/// `PATH` with the folder in front where `make setup` puts bpf-linker.
+fn path_with_tools() -> OsString {
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let tools = cache.map(|cache| cache.join("scope-http-requests/tools/bin"));
+    let inherited = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(tools.into_iter().chain(env::split_paths(&inherited))).unwrap_or(inherited)
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| fail(&format!("cargo did not set {name}")))
+}
+
+/// Ends the build with one cause and its cure.
+fn fail(cause: &str) -> ! {
+    println!("cargo:warning=run `make setup`, which installs what the probe's build needs");
+    eprintln!("{cause}\nRun `make setup`: it installs what the probe's build needs.");
+    std::process::exit(1)
+}

@@ -1,0 +1,40 @@
+//! What the kernel edge hands over once a tick, and nothing else crosses. PURE.
+
+use common::failure::Failure;
+use common::maps::{Counts, ProcessKey};
+use std::time::Duration;
+
+/// A process id in the agent's own PID namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pid(pub u32);
+
+/// Cumulative counts of one process at one tick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessCounts {
+    /// Who it is; PIDs return, this does not.
+    pub key: ProcessKey,
+    /// Its PID as the agent sees it; `None` for a process of a PID namespace the agent is not above.
+    pub pid: Option<Pid>,
+    /// Its name when it was first counted.
+    pub command: String,
+    /// Its cgroup v2 id when it was first counted; 0 where the kernel has none.
+    pub cgroup_id: u64,
+    /// Sums over all CPUs since the process was first counted: monotonic.
+    pub counts: Counts,
+}
+
+/// Everything read from the kernel at one tick. All values are cumulative and monotonic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// When it was read, on the monotonic clock that `rates` measures with (since boot).
+    pub at: Duration,
+    /// Every process that holds a slot, in no particular order. A process leaves the list at the
+    /// tick after the one in which it was reported as ended.
+    pub processes: Vec<ProcessCounts>,
+    /// Loss by cause, summed over all CPUs.
+    pub failures: [u64; Failure::COUNT],
+    /// Calls of the probe that the kernel skipped (`recursion_misses`).
+    pub skipped_calls: u64,
+    /// Connections that were unsynced and became certain again.
+    pub resynced: u64,
+}

@@ -1,0 +1,2 @@
+//! The agent: reads the kernel's counts once a tick and shows them.
+pub mod counts;

@@ -1,0 +1,84 @@
+//! Every cause of loss, one enum. PURE.
+//!
+//! Each variant has a counter in the kernel, a metric in the agent and one sentence for people.
+//! The list is declared once, below, so that a variant cannot lack any of them.
+
+macro_rules! failures {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $sentence:literal;)*) => {
+        /// A cause for which the probe could not be certain of a count.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u32)]
+        pub enum Failure {
+            $(#[doc = $sentence] $variant,)*
+        }
+
+        impl Failure {
+            /// Every cause, in the order of its counter.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// How many causes there are: the number of counters.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The cause's name as metrics and logs show it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What happened, in one sentence.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => $sentence,)* }
+            }
+        }
+    };
+}
+
+failures! {
+    Joined = "joined",
+        "The connection was already open when the probe first saw it; it is counted from its next certain request on.";
+    Gap = "gap",
+        "Bytes of the stream never passed the hook (splice, zero-copy receive, a skipped call) outside a body of known length.";
+    MalformedRequest = "malformed_request",
+        "A connection that had carried requests went on with something that is not a request line.";
+    MalformedFraming = "malformed_framing",
+        "A request's length cannot be known: differing Content-Length fields, a bad chunk size, or a transfer coding that does not end in chunked.";
+    MalformedFrame = "malformed_frame",
+        "An HTTP/2 connection broke the frame format.";
+    StepBudget = "step_budget",
+        "One read held more protocol elements than one call of the probe may process.";
+    Unreadable = "unreadable",
+        "The kernel refused to give the probe the bytes of a read.";
+    StorageFull = "storage_full",
+        "The kernel had no memory for the state of a connection; its requests are not counted.";
+    ProcessTableFull = "process_table_full",
+        "The table of processes was full; requests of further processes are not counted.";
+    UnsupportedTransport = "unsupported_transport",
+        "Data arrived over a transport whose stream position the probe cannot follow (MPTCP, kernel TLS); it is not counted.";
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::Failure;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_fit_a_metric_label() {
+        let names: BTreeSet<_> = Failure::ALL.iter().map(|cause| cause.name()).collect();
+        assert_eq!(names.len(), Failure::COUNT);
+        for name in names {
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_variant_is_the_index_of_its_counter() {
+        for (index, cause) in Failure::ALL.iter().enumerate() {
+            assert_eq!(*cause as usize, index);
+        }
+    }
+}

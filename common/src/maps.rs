@@ -1,0 +1,93 @@
+//! Keys, values and capacities of the maps that kernel and agent share. PURE.
+//!
+//! Every struct is `repr(C)` without implicit padding; sizes are asserted at compile time.
+
+use crate::failure::Failure;
+
+/// How many processes are counted at a time. Requests of a process that finds no room are lost
+/// as [`Failure::ProcessTableFull`].
+pub const MAX_PROCESSES: u32 = 8192;
+
+/// Names of the maps, as the loader and `bpftool` show them.
+pub mod names {
+    /// Connection state, one per socket.
+    pub const CONNECTIONS: &str = "CONNECTIONS";
+    /// `ProcessKey` → `Process`.
+    pub const PROCESSES: &str = "PROCESSES";
+    /// Slot → `Counts`, per CPU.
+    pub const COUNTS: &str = "COUNTS";
+    /// Free slots of `COUNTS`.
+    pub const FREE_SLOTS: &str = "FREE_SLOTS";
+    /// `Failure` → `u64`, per CPU.
+    pub const FAILURES: &str = "FAILURES";
+}
+
+/// A process as the kernel knows it, for as long as the machine runs: PIDs return, this does not.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessKey {
+    /// When its first thread started, in nanoseconds since boot (suspend included).
+    pub start_ns: u64,
+    /// Thread-group id in the initial PID namespace.
+    pub tgid: u32,
+    /// Always zero; keeps the key free of undefined bytes.
+    pub reserved: u32,
+}
+
+/// What the kernel notes of a process when it first counts for it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Cgroup v2 id (the inode of its directory), which outlives the process's /proc entry.
+    pub cgroup_id: u64,
+    /// Its name (`comm`), not necessarily UTF-8, padded with NUL.
+    pub command: [u8; 16],
+    /// The index of its counts.
+    pub slot: u32,
+    /// PID in the agent's PID namespace; 0 where it is not visible there.
+    pub pid: u32,
+}
+
+/// HTTP version of a request, and the index of its counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Version {
+    /// HTTP/1.0, and any HTTP/1.x with x other than 1.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Version {
+    /// Every version, in the order of its counter.
+    pub const ALL: [Self; 3] = [Self::Http10, Self::Http11, Self::Http2];
+
+    /// The version as OpenTelemetry writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
+        }
+    }
+}
+
+/// Counts of one process on one CPU, since its slot was taken.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests received, by [`Version`].
+    pub requests: [u64; Version::ALL.len()],
+    /// How often a connection of this process that had carried a request became unsynced.
+    pub unsynced: u64,
+}
+
+/// Counts of every cause of loss on one CPU, by [`Failure`].
+pub type Failures = [u64; Failure::COUNT];
+
+const _: () = assert!(size_of::<ProcessKey>() == 16);
+const _: () = assert!(size_of::<Process>() == 32);
+const _: () = assert!(size_of::<Counts>() == 32);

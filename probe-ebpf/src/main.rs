@@ -1,0 +1,22 @@
+//! The kernel side.
+#![no_std]
+#![no_main]
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+
+/// Placeholder.
+#[btf_tracepoint(function = "skb_copy_datagram_iovec")]
+pub fn receive(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Helpers of the kernel may be called by programs under these licences.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
