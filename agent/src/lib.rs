@@ -1,7 +1,11 @@
 //! The agent: reads the kernel's counts once a tick and shows them.
+pub mod clock;
 pub mod config;
 pub mod counts;
 pub mod exit;
+pub mod fault;
+#[cfg(test)]
+mod golden;
 pub mod history;
 pub mod peer;
 pub mod plugin;
@@ -9,7 +13,11 @@ pub mod proc;
 pub mod process;
 pub mod rates;
 pub mod report;
+pub mod run;
 pub mod scope_host;
 pub mod shutdown;
 pub mod snapshot;
+pub mod summary;
+pub mod telemetry;
+pub mod terminal;
 pub mod tick;

@@ -1,2 +1,72 @@
-//! The agent's process.
-fn main() {}
+//! The agent's process: configuration, telemetry, run, exit code.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use agent::config::{Config, ConfigError};
+use agent::exit::Failure;
+use agent::run::run;
+use agent::{telemetry, terminal};
+
+/// Where Kubernetes looks for the last words of a container.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+fn main() -> ExitCode {
+    let uid = rustix::process::getuid().as_raw();
+    let config = match Config::parse(std::env::args_os(), |name| std::env::var(name).ok(), uid) {
+        Ok(config) => config,
+        // Prints help, version or the fault.
+        Err(ConfigError::Usage(usage)) if !usage.use_stderr() => usage.exit(),
+        Err(ConfigError::Usage(usage)) => {
+            let _ = usage.print();
+            return ended(&Failure::Usage(usage.to_string()));
+        }
+        Err(ConfigError::Values(errors)) => {
+            eprintln!("{}", errors.join("\n"));
+            return ended(&Failure::Usage(errors.join("\n")));
+        }
+    };
+    let lines = telemetry::start(&config, terminal::wanted(config.terminal));
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Io(format!("cannot start: {error}")))
+        .and_then(|runtime| runtime.block_on(run(config, lines.clone(), load)));
+    if let Err(failure) = &result {
+        tracing::error!("{failure}");
+    }
+    if let Some(lines) = lines {
+        lines.release();
+    }
+    result.map_or_else(|failure| ended(&failure), |()| ExitCode::SUCCESS)
+}
+
+/// Leaves the reason where Kubernetes shows it, and gives the exit code.
+fn ended(failure: &Failure) -> ExitCode {
+    // Only where there is such a file; elsewhere nobody misses it.
+    if let Ok(mut log) = OpenOptions::new().write(true).open(TERMINATION_LOG) {
+        let _ = writeln!(log, "{failure}");
+    }
+    ExitCode::from(failure.code())
+}
+
+/// Loads the probe.
+fn load() -> Result<Unbuilt, String> {
+    Err("this build has no probe".to_owned())
+}
+
+/// Stands in for the kernel edge.
+struct Unbuilt;
+
+impl agent::tick::Probe for Unbuilt {
+    fn read(&mut self, at: std::time::Duration) -> std::io::Result<agent::counts::Reading> {
+        Ok(agent::counts::Reading { at, ..agent::counts::Reading::default() })
+    }
+    fn release(&mut self, _ended: &[common::maps::ProcessKey]) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn description(&self) -> String {
+        String::new()
+    }
+}

@@ -38,16 +38,21 @@ pub fn own_host_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
 
     #[track_caller]
     fn check(variable: Option<&str>, expected: &str) {
-        let mut command = Command::new("sleep");
-        command.arg("1000").env_remove("SCOPE_HOSTNAME").envs(variable.map(|name| ("SCOPE_HOSTNAME", name)));
-        let mut child = command.spawn().unwrap();
-        assert_eq!(host_name(child.id()).unwrap().as_deref(), Some(expected));
-        child.kill().unwrap();
+        let mut command = Command::new("cat");
+        command.env_remove("SCOPE_HOSTNAME").envs(variable.map(|name| ("SCOPE_HOSTNAME", name)));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // Once it echoes it has its environment; before, there is a moment without any.
+        child.stdin.as_mut().unwrap().write_all(b".").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let name = host_name(child.id());
+        drop(child.stdin.take());
         child.wait().unwrap();
+        assert_eq!(name.unwrap().as_deref(), Some(expected));
     }
 
     #[test]

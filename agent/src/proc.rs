@@ -169,12 +169,30 @@ fn read(pid: Pid, name: &str, limit: usize) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use common::maps::Counts;
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
-    fn sleeper() -> (Child, ProcessCounts) {
-        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+    /// A process that is gone when its test is, even one that fails.
+    struct Sleeper(Child);
+
+    impl Sleeper {
+        fn end(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            self.end();
+        }
+    }
+
+    fn sleeper() -> (Sleeper, ProcessCounts) {
+        let child = Command::new("sleep").arg("1000").stdout(Stdio::piped()).spawn().unwrap();
         let process = counted(child.id());
-        (child, process)
+        // Between its start and its first instruction it has no command line.
+        while read(Pid(child.id()), "cmdline", STAT_BYTES).unwrap() != b"sleep\x001000\0" {}
+        (Sleeper(child), process)
     }
 
     fn counted(pid: u32) -> ProcessCounts {
@@ -188,21 +206,16 @@ mod tests {
         }
     }
 
-    fn end(mut child: Child) {
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
     #[test]
     fn a_process_is_named_and_its_end_noticed_once() {
-        let (child, process) = sleeper();
+        let (mut child, process) = sleeper();
         let mut table = ProcessTable::new();
         let identity = table.track(&process);
         assert_eq!((identity.command.as_str(), identity.cgroup_id), ("sleep", 7));
         assert_eq!(identity.command_line, "sleep 1000");
         assert!(matches!(table.watched[&process.key], Watch::Pidfd(_)));
         assert_eq!(table.ended(), []);
-        end(child);
+        child.end();
         assert_eq!(table.ended(), [process.key]);
         assert_eq!(table.ended(), []);
     }
@@ -212,7 +225,7 @@ mod tests {
         let (mut child, process) = sleeper();
         let mut table = ProcessTable::new();
         table.track(&process);
-        child.kill().unwrap();
+        child.0.kill().unwrap();
         let mut descriptor = [PollFd::new(
             match &table.watched[&process.key] {
                 Watch::Pidfd(pidfd) => pidfd,
@@ -222,13 +235,12 @@ mod tests {
         )];
         poll(&mut descriptor, None).unwrap();
         assert_eq!(table.ended(), [process.key]);
-        child.wait().unwrap();
     }
 
     #[test]
     fn a_process_gone_before_it_is_seen_ends_at_the_next_tick_with_the_kernels_name() {
-        let (child, process) = sleeper();
-        end(child);
+        let (mut child, process) = sleeper();
+        child.end();
         let mut table = ProcessTable::new();
         let identity = table.track(&process);
         assert_eq!((identity.command.as_str(), identity.command_line.as_str()), ("sleep", ""));
@@ -238,21 +250,20 @@ mod tests {
 
     #[test]
     fn a_pid_that_has_returned_is_not_mistaken_for_the_process() {
-        let (child, mut process) = sleeper();
+        let (_child, mut process) = sleeper();
         process.key.start_ns -= 1_000_000_000;
         let mut table = ProcessTable::new();
         assert_eq!(table.track(&process).command_line, "");
         assert_eq!(table.ended(), [process.key]);
-        end(child);
     }
 
     #[test]
     fn without_descriptors_proc_is_compared() {
-        let (child, process) = sleeper();
+        let (mut child, process) = sleeper();
         let mut table = ProcessTable::new();
-        table.watched.insert(process.key, Watch::Proc(Pid(child.id())));
+        table.watched.insert(process.key, Watch::Proc(Pid(child.0.id())));
         assert_eq!(table.ended(), []);
-        end(child);
+        child.end();
         assert_eq!(table.ended(), [process.key]);
     }
 

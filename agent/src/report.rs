@@ -228,3 +228,7 @@ impl Serialize for Samples<'_> {
         samples.end()
     }
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

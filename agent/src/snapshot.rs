@@ -206,3 +206,42 @@ mod tests {
         assert_eq!(losses.sum(), 3);
     }
 }
+
+/// Literal snapshots for the tests of consumers.
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use super::*;
+    use crate::counts::Pid;
+
+    /// A process `server-PID` with these rates, the newest last.
+    pub(crate) fn process(pid: u32, rates: &[f32], total: u64) -> Process {
+        let mut history = History::default();
+        rates.iter().for_each(|rate| history.push(*rate));
+        let identity = Identity {
+            pid: Some(Pid(pid)),
+            command: format!("server-{pid}"),
+            command_line: format!("/usr/bin/server-{pid} --port 80"),
+            cgroup_id: 0,
+        };
+        Process {
+            key: ProcessKey { start_ns: 1000, tgid: pid, reserved: 0 },
+            identity: Arc::new(identity),
+            totals: Counts { requests: [0, total, 0], unsynced: 0 },
+            history,
+        }
+    }
+
+    /// These processes on `node-1`, at the last of three ticks in September 2016.
+    pub(crate) fn snapshot(processes: Vec<Process>) -> Snapshot {
+        let tick = |second: i64| Timestamp::new(1_474_442_544 + second, 293_175_000).unwrap();
+        Snapshot {
+            sequence: 3,
+            ticks: vec![tick(-2), tick(-1), tick(0)],
+            elapsed: Duration::from_secs(1),
+            rate: processes.iter().map(Process::rate).sum(),
+            totals: Counts { requests: [0, processes.iter().map(Process::requests).sum(), 0], unsynced: 0 },
+            processes,
+            ..Snapshot::empty("node-1".into())
+        }
+    }
+}
