@@ -8,6 +8,7 @@ mod http1;
 mod http2;
 pub mod layout;
 pub mod maps;
+pub mod replay;
 pub mod stream;
 pub mod window;
 pub mod word;
