@@ -32,34 +32,17 @@ fn main() {
     let mut build = compiler();
     build
         .current_dir(&root)
-        .args([
-            "build",
-            "--package",
-            "probe-ebpf",
-            "--bins",
-            "--release",
-            "--locked",
-        ])
+        .args(["build", "--package", "probe-ebpf", "--bins", "--release", "--locked"])
         .args(["--target", TARGET, "--target-dir"])
         .arg(&target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags())
         .env("PATH", path_with_tools());
-    for inherited in [
-        "RUSTFLAGS",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "RUSTC_WRAPPER",
-        "CARGO_TARGET_DIR",
-    ] {
+    for inherited in ["RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "CARGO_TARGET_DIR"] {
         build.env_remove(inherited);
     }
-    let output = build
-        .output()
-        .unwrap_or_else(|error| fail(&format!("cannot start {build:?}: {error}")));
+    let output = build.output().unwrap_or_else(|error| fail(&format!("cannot start {build:?}: {error}")));
     if !output.status.success() {
-        fail(&format!(
-            "the probe did not build:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        ));
+        fail(&format!("the probe did not build:\n{}", String::from_utf8_lossy(&output.stderr)));
     }
     for object in ["probe", "baseline"] {
         let built = target_dir.join(TARGET).join("release").join(object);
@@ -78,9 +61,7 @@ fn compiler() -> Command {
     let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
     if sysroot.join("lib/rustlib/src/rust/library/core").is_dir() {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo
-            .args(["-Z", "build-std=core"])
-            .env("RUSTC_BOOTSTRAP", "1");
+        cargo.args(["-Z", "build-std=core"]).env("RUSTC_BOOTSTRAP", "1");
         return cargo;
     }
     let debian = Path::new(DEBIAN_TOOLCHAIN);
@@ -103,12 +84,7 @@ fn rustflags() -> String {
         "riscv64gc" => "riscv64".to_owned(),
         arch => arch.to_owned(),
     };
-    [
-        &format!("--cfg=bpf_target_arch=\"{arch}\""),
-        "-Cdebuginfo=2",
-        "-Clink-arg=--btf",
-    ]
-    .join(&SEPARATOR.to_string())
+    [&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Cdebuginfo=2", "-Clink-arg=--btf"].join(&SEPARATOR.to_string())
 }
 
 /// `PATH` with the folder in front where `make setup` puts bpf-linker.

@@ -7,6 +7,7 @@ pub mod fault;
 #[cfg(test)]
 mod golden;
 pub mod history;
+pub mod kernel;
 pub mod peer;
 pub mod plugin;
 pub mod proc;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use agent::config::{Config, ConfigError};
 use agent::exit::Failure;
+use agent::kernel::Kernel;
 use agent::run::run;
 use agent::{telemetry, terminal};
 
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| Failure::Io(format!("cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(run(config, lines.clone(), load)));
+        .and_then(|runtime| runtime.block_on(run(config, lines.clone(), Kernel::load)));
     if let Err(failure) = &result {
         tracing::error!("{failure}");
     }
@@ -49,24 +50,4 @@ fn ended(failure: &Failure) -> ExitCode {
         let _ = writeln!(log, "{failure}");
     }
     ExitCode::from(failure.code())
-}
-
-/// Loads the probe.
-fn load() -> Result<Unbuilt, String> {
-    Err("this build has no probe".to_owned())
-}
-
-/// Stands in for the kernel edge.
-struct Unbuilt;
-
-impl agent::tick::Probe for Unbuilt {
-    fn read(&mut self, at: std::time::Duration) -> std::io::Result<agent::counts::Reading> {
-        Ok(agent::counts::Reading { at, ..agent::counts::Reading::default() })
-    }
-    fn release(&mut self, _ended: &[common::maps::ProcessKey]) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn description(&self) -> String {
-        String::new()
-    }
 }

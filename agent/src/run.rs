@@ -2,10 +2,12 @@
 //!
 //! The only module that knows all others.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::maps::ProcessKey;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -14,8 +16,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::counts::{Reading, requests};
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
+use crate::kernel::Kernel;
 use crate::plugin::{self, Answers, ClaimError, Limits, Refusal, Reports, Socket};
 use crate::proc::ProcessTable;
 use crate::shutdown::{self, Shutdown};
@@ -32,15 +36,29 @@ const SUMMARY: Duration = Duration::from_secs(10);
 /// How long a probe that cannot load is told to Scope, which looks for new plugins every 5 s.
 const REFUSAL: Duration = Duration::from_secs(15);
 
+impl Probe for Kernel {
+    fn read(&mut self, at: Duration) -> io::Result<Reading> {
+        Self::read(self, at)
+    }
+
+    fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()> {
+        Self::release(self, ended)
+    }
+
+    fn description(&self) -> String {
+        Self::description(self)
+    }
+}
+
 /// Counts until it is asked to end.
 ///
 /// # Errors
 ///
 /// Why it could not; it is logged.
-pub async fn run<K: Probe + Send + 'static>(
+pub async fn run<K: Probe + Send + 'static, E: Display>(
     config: Config,
     lines: Option<HeldLines>,
-    load: impl FnOnce() -> Result<K, String>,
+    load: impl FnOnce() -> Result<K, E>,
 ) -> Result<(), Failure> {
     // From here on no signal ends the agent without its socket being removed.
     let mut signals = Signals::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
@@ -50,7 +68,8 @@ pub async fn run<K: Probe + Send + 'static>(
     })?;
     match load() {
         Ok(probe) => count(config, lines, probe, (socket, listener), &mut signals).await,
-        Err(cause) => {
+        Err(error) => {
+            let cause = error.to_string();
             if lines.is_none() {
                 refuse(&cause, listener, &mut signals).await;
             }
@@ -159,7 +178,7 @@ async fn show(
         let snapshot = Arc::clone(&snapshots.borrow());
         tracing::info!(
             per_second = snapshot.rate,
-            total = crate::counts::requests(&snapshot.totals),
+            total = requests(&snapshot.totals),
             processes = snapshot.processes.len(),
             ended = snapshot.ended.processes,
             losses = summary::losses(&snapshot.losses),

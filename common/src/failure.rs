@@ -68,10 +68,7 @@ mod tests {
         let names: BTreeSet<_> = Failure::ALL.iter().map(|cause| cause.name()).collect();
         assert_eq!(names.len(), Failure::COUNT);
         for name in names {
-            assert!(
-                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
-                "{name}"
-            );
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
         }
     }
 

@@ -2,5 +2,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod connection;
 pub mod failure;
+mod http1;
+mod http2;
+pub mod layout;
 pub mod maps;
+pub mod replay;
+pub mod stream;
+pub mod window;
+pub mod word;

@@ -12,14 +12,16 @@ pub const MAX_PROCESSES: u32 = 8192;
 pub mod names {
     /// Connection state, one per socket.
     pub const CONNECTIONS: &str = "CONNECTIONS";
-    /// `ProcessKey` → `Process`.
+    /// `ProcessKey` → slot.
+    pub const SLOTS: &str = "SLOTS";
+    /// Slot → `Process`.
     pub const PROCESSES: &str = "PROCESSES";
     /// Slot → `Counts`, per CPU.
     pub const COUNTS: &str = "COUNTS";
-    /// Free slots of `COUNTS`.
+    /// Slots that no process holds.
     pub const FREE_SLOTS: &str = "FREE_SLOTS";
-    /// `Failure` → `u64`, per CPU.
-    pub const FAILURES: &str = "FAILURES";
+    /// One `Events`, per CPU.
+    pub const EVENTS: &str = "EVENTS";
 }
 
 /// A process as the kernel knows it, for as long as the machine runs: PIDs return, this does not.
@@ -38,14 +40,16 @@ pub struct ProcessKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process {
+    /// Who it is.
+    pub key: ProcessKey,
     /// Cgroup v2 id (the inode of its directory), which outlives the process's /proc entry.
     pub cgroup_id: u64,
     /// Its name (`comm`), not necessarily UTF-8, padded with NUL.
     pub command: [u8; 16],
-    /// The index of its counts.
-    pub slot: u32,
     /// PID in the agent's PID namespace; 0 where it is not visible there.
     pub pid: u32,
+    /// Always zero; keeps the struct free of undefined bytes.
+    pub reserved: u32,
 }
 
 /// HTTP version of a request, and the index of its counter.
@@ -85,9 +89,16 @@ pub struct Counts {
     pub unsynced: u64,
 }
 
-/// Counts of every cause of loss on one CPU, by [`Failure`].
-pub type Failures = [u64; Failure::COUNT];
+/// What happened on one CPU that is no request.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Losses, by [`Failure`].
+    pub failures: [u64; Failure::COUNT],
+    /// Connections that were unsynced and became certain again.
+    pub resynced: u64,
+}
 
 const _: () = assert!(size_of::<ProcessKey>() == 16);
-const _: () = assert!(size_of::<Process>() == 32);
+const _: () = assert!(size_of::<Process>() == 48);
 const _: () = assert!(size_of::<Counts>() == 32);

@@ -1,18 +1,73 @@
-//! The kernel side.
+//! The kernel side: counts HTTP requests where a socket's data is copied to its reader.
 #![no_std]
 #![no_main]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+
+mod count;
+mod kernel;
+mod maps;
+mod reader;
+mod socket;
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use common::connection::Arrival;
+use common::failure::Failure;
+use common::stream::Read;
 
-/// Placeholder.
+/// `void trace_skb_copy_datagram_iovec(const struct sk_buff *skb, int len)`, called by
+/// `skb_copy_datagram_iter()` before it copies, under the socket's lock, in the reading task.
+/// The prototype is the same in 5.10, 6.1, 6.12, 6.18 and 7.x.
 #[btf_tracepoint(function = "skb_copy_datagram_iovec")]
-pub fn receive(_ctx: BtfTracePointContext) -> i32 {
+pub fn receive(ctx: BtfTracePointContext) -> i32 {
+    kernel::hold_preemption();
+    try_receive(&ctx);
+    kernel::release_preemption();
     0
+}
+
+#[inline(always)]
+fn try_receive(ctx: &BtfTracePointContext) -> Option<()> {
+    let skb: *const u8 = ctx.arg(0);
+    let length: i32 = ctx.arg(1);
+    if length <= 0 {
+        return None;
+    }
+    let length = length as u32;
+    let socket = socket::Socket::of(skb)?;
+    let connection = maps::connection(socket.address())?;
+    if connection.stream.is_settled() {
+        return None;
+    }
+    let place = socket.place(skb, connection)?;
+    let (offset, trial) = match connection.arrive(place.position, length, place.sent) {
+        Arrival::Ignore => return None,
+        Arrival::Process(offset) => (offset, false),
+        Arrival::Try => (0, true),
+        Arrival::Lost(cause) => {
+            count::failure(connection, cause as u32);
+            return None;
+        }
+    };
+    let rest = length - offset;
+    if connection.stream.skips() && connection.stream.left >= u64::from(rest) {
+        connection.stream.skip(u64::from(rest));
+        return None;
+    }
+    let found = reader::process(skb, place.skb_offset, Read::new(offset, length), connection, trial)?;
+    count::found(connection, found)
+}
+
+/// Names a loss and goes away.
+#[inline(always)]
+fn lose<T>(cause: Failure) -> Option<T> {
+    maps::count_failure(cause as u32);
+    None
 }
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier refuses a program that could come here.
     loop {}
 }
 

@@ -1,0 +1,151 @@
+//! Why the probe cannot run here: the cause and the cure, in one line. EDGE.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+
+use aya::programs::ProgramError;
+use aya::{BtfError, EbpfError};
+use rustix::thread::CapabilitySet;
+
+/// The probe cannot be loaded. `Display` is one line: the cause, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The kernel does not describe its types.
+    #[error(
+        "this kernel has no BTF ({path}: {source}): use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian 11, Ubuntu 20.10, RHEL 8.2 and later are",
+        path = VMLINUX_BTF
+    )]
+    NoBtf {
+        /// What reading it said.
+        source: io::Error,
+    },
+    /// The kernel's types are not those the probe knows.
+    #[error("this kernel is not known to the probe ({0}): please report it with the output of `uname -r`")]
+    Layout(#[from] super::btf::Error),
+    /// A kernel function is missing.
+    #[error("this kernel lacks the function {0}, which tracing programs may call since Linux 6.11: use a newer kernel")]
+    NoFunction(&'static str),
+    /// The kernel has no such tracepoint.
+    #[error(
+        "this kernel lacks the tracepoint skb_copy_datagram_iovec: use a kernel built with CONFIG_NET and CONFIG_TRACEPOINTS"
+    )]
+    NoTracepoint,
+    /// Capabilities are missing.
+    #[error(
+        "the kernel refused the probe ({what}): {missing} missing; run as root, or in Kubernetes add {missing} to securityContext.capabilities.add",
+        missing = missing.join(" and ")
+    )]
+    NoCapability {
+        /// What was refused.
+        what: String,
+        /// All capabilities that are needed and missing.
+        missing: Vec<&'static str>,
+    },
+    /// Kernel lockdown forbids reading kernel memory.
+    #[error("kernel lockdown ({0}) forbids tracing programs: boot without lockdown=confidentiality")]
+    Lockdown(String),
+    /// Everything needed is there, and the kernel still refused.
+    #[error(
+        "the kernel refused the probe ({0}): a security module or a seccomp profile may forbid bpf(2); allow it, or set securityContext.privileged=true"
+    )]
+    Refused(String),
+    /// The verifier did not accept the program.
+    #[error(
+        "this kernel's verifier refused the probe ({0}): please report it with the output of `uname -r`; --log-level=debug shows the verifier's log"
+    )]
+    Verifier(String),
+    /// Anything else.
+    #[error("the probe cannot be loaded: {0}")]
+    Other(String),
+}
+
+/// Where the kernel describes its types.
+pub(super) const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+impl LoadError {
+    pub(super) fn from_ebpf(error: EbpfError) -> Self {
+        match error {
+            EbpfError::ProgramError(error) => Self::from_program(error),
+            EbpfError::MapError(error) => Self::classify(&source_chain(&error), io_kind(&error)),
+            error => Self::classify(&source_chain(&error), io_kind(&error)),
+        }
+    }
+
+    pub(super) fn from_program(error: ProgramError) -> Self {
+        match error {
+            ProgramError::Btf(BtfError::UnknownBtfTypeName { .. }) => Self::NoTracepoint,
+            ProgramError::LoadError { io_error, verifier_log } => {
+                tracing::info!(%verifier_log, "verifier");
+                match io_error.kind() {
+                    ErrorKind::PermissionDenied if !verifier_log.to_string().trim().is_empty() => {
+                        Self::Verifier(last_line(&verifier_log.to_string()))
+                    }
+                    ErrorKind::PermissionDenied => Self::classify("BPF_PROG_LOAD", Some(ErrorKind::PermissionDenied)),
+                    _ => Self::Verifier(format!("{io_error}: {}", last_line(&verifier_log.to_string()))),
+                }
+            }
+            error => Self::classify(&source_chain(&error), io_kind(&error)),
+        }
+    }
+
+    fn classify(what: &str, kind: Option<ErrorKind>) -> Self {
+        if kind != Some(ErrorKind::PermissionDenied) {
+            return Self::Other(what.to_owned());
+        }
+        let missing = missing_capabilities();
+        if !missing.is_empty() {
+            return Self::NoCapability { what: what.to_owned(), missing };
+        }
+        match fs::read_to_string(LOCKDOWN) {
+            Ok(state) if state.contains("[confidentiality]") => Self::Lockdown("confidentiality".to_owned()),
+            _ => Self::Refused(what.to_owned()),
+        }
+    }
+}
+
+/// The needed capabilities that this process lacks: BPF and PERFMON, or SYS_ADMIN for both.
+pub(super) fn missing_capabilities() -> Vec<&'static str> {
+    let Ok(sets) = rustix::thread::capabilities(None) else { return Vec::new() };
+    if sets.effective.contains(CapabilitySet::SYS_ADMIN) {
+        return Vec::new();
+    }
+    [(CapabilitySet::BPF, "CAP_BPF"), (CapabilitySet::PERFMON, "CAP_PERFMON")]
+        .into_iter()
+        .filter(|(capability, _)| !sets.effective.contains(*capability))
+        .map(|(_, name)| name)
+        .collect()
+}
+
+fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn source_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn last_line(log: &str) -> String {
+    log.lines()
+        .rev()
+        .find(|line| {
+            let line = line.trim();
+            !line.is_empty() && !line.starts_with("processed ")
+        })
+        .unwrap_or("no log")
+        .trim()
+        .to_owned()
+}

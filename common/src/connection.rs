@@ -1,0 +1,86 @@
+//! What the kernel keeps of one connection: position, certainty, and who counts for it. PURE.
+
+use crate::failure::Failure;
+use crate::maps::ProcessKey;
+use crate::stream::{Phase, Stream};
+
+/// State of one direction of one connection, in the socket's storage. Fresh storage is zeroed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// The position behind the last byte seen, counted from the stream's first byte.
+    pub next: u64,
+    /// Where the stream stands at `next`.
+    pub stream: Stream,
+    /// The process that last counted a request here; its slot is asked for once.
+    pub process: ProcessKey,
+    /// That process's slot.
+    pub slot: u32,
+    /// How much had been sent on the socket at its last read, while unsynced.
+    pub sent: u32,
+}
+
+const _: () = assert!(size_of::<Connection>() <= 64);
+
+/// What is to be done with a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Nothing: every byte was seen before (a peek), or none matters.
+    Ignore,
+    /// Process it from this offset on.
+    Process(u32),
+    /// See whether it begins with a complete request line: then the stream is certain again.
+    Try,
+    /// Bytes were missed; nothing is known until the stream is certain again.
+    Lost(Failure),
+}
+
+impl Connection {
+    /// Takes note of a read of `length` bytes at `position`, on a socket that has `sent` so many
+    /// bytes (modulo 2^32).
+    #[inline(always)]
+    pub fn arrive(&mut self, position: u64, length: u32, sent: u32) -> Arrival {
+        if self.stream.is_settled() {
+            return Arrival::Ignore;
+        }
+        let behind = position + u64::from(length);
+        if behind <= self.next {
+            return Arrival::Ignore;
+        }
+        let expected = self.next;
+        self.next = behind;
+        if self.stream.phase == Phase::Unsynced {
+            return self.arrive_unsynced(sent);
+        }
+        if position <= expected {
+            return Arrival::Process((expected - position) as u32);
+        }
+        let gap = position - expected;
+        if self.stream.skips() && gap <= self.stream.left {
+            self.stream.skip(gap);
+            return Arrival::Process(0);
+        }
+        let cause = if expected == 0 && self.stream.phase == Phase::Begin { Failure::Joined } else { Failure::Gap };
+        self.stream = Stream { phase: Phase::Unsynced, ..Stream::default() };
+        self.sent = sent;
+        Arrival::Lost(cause)
+    }
+
+    /// A process answers a request after it has read it: a read after an answer begins a request.
+    #[inline(always)]
+    fn arrive_unsynced(&mut self, sent: u32) -> Arrival {
+        let answered = sent != self.sent;
+        self.sent = sent;
+        if !answered {
+            return Arrival::Ignore;
+        }
+        self.stream = Stream { phase: Phase::Start, ..Stream::default() };
+        Arrival::Try
+    }
+
+    /// Ends a try that found no request.
+    #[inline(always)]
+    pub fn give_up(&mut self) {
+        self.stream = Stream { phase: Phase::Unsynced, ..Stream::default() };
+    }
+}

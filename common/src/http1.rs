@@ -1,0 +1,736 @@
+//! HTTP/1 framing: finds request lines and the ends of messages (RFC 9112), resumable at any byte. PURE.
+//!
+//! Most steps look at one byte. Those that most bytes of real traffic go through (the request
+//! line, field lines that do not matter) look at eight at a time, and fall back to single bytes
+//! where a window ends. Both ways must agree: tests cut every message at every byte.
+
+use crate::failure::Failure;
+use crate::maps::Version;
+use crate::stream::{Event, Phase, Stream, fail, flag};
+use crate::window::Window;
+use crate::word;
+
+/// Bytes that one step scans at most; the next step goes on. A window has as many bytes behind
+/// its end, of any value.
+const BLOCK_BYTES: u32 = 4 * word::BYTES;
+/// Longest method that fits a token; longer ones are valid but none that matters.
+const TOKEN_BYTES: u8 = 8;
+
+/// Kinds of method, in the low half of [`Stream::detail`].
+mod method {
+    pub(super) const OTHER: u8 = 0;
+    pub(super) const CONNECT: u8 = 1;
+    pub(super) const PRI: u8 = 2;
+    pub(super) const PROXY: u8 = 3;
+    pub(super) const MASK: u8 = 0x0f;
+    /// The target of a PRI request is `*`: it may be the HTTP/2 preface.
+    pub(super) const ASTERISK: u8 = 0x10;
+    /// The version is HTTP/1.1.
+    pub(super) const HTTP_1_1: u8 = 0x20;
+    /// The version is HTTP/2.0, after `PRI *`.
+    pub(super) const HTTP_2: u8 = 0x40;
+}
+
+/// Fields that decide about framing, as [`Stream::detail`] while a head is read.
+mod field {
+    pub(super) const NONE: u8 = 0;
+    pub(super) const CONTENT_LENGTH: u8 = 1;
+    pub(super) const TRANSFER_ENCODING: u8 = 2;
+    pub(super) const UPGRADE: u8 = 3;
+}
+
+/// Progress through a decimal number and the blanks around it.
+mod number {
+    pub(super) const BEFORE: u8 = 0;
+    pub(super) const WITHIN: u8 = 1;
+    pub(super) const AFTER: u8 = 2;
+    pub(super) const INVALID: u8 = 3;
+}
+
+/// Progress through one transfer coding: below `MATCHED`, letters of `chunked`.
+mod coding {
+    pub(super) const MATCHED: u8 = 7;
+    pub(super) const AFTER: u8 = 8;
+    pub(super) const OTHER: u8 = 9;
+}
+
+const CONNECT: u64 = word::literal(b"CONNECT\0");
+const PRI: u64 = word::literal(b"PRI\0\0\0\0\0");
+const PROXY: u64 = word::literal(b"PROXY\0\0\0");
+const HTTP_1: u64 = word::literal(b"HTTP/1.\0");
+const HTTP_1_LETTERS: u64 = word::literal(b"HTTP/1.0");
+const HTTP_2_LETTERS: u64 = word::literal(b"HTTP/2.0");
+const CONTENT_: u64 = word::literal(b"content-");
+const LENGTH: u64 = word::literal(b"length\0\0");
+const TRANSFER: u64 = word::literal(b"transfer");
+const ENCODING: u64 = word::literal(b"-encodin");
+const UPGRADE: u64 = word::literal(b"upgrade\0");
+const CHUNKED: u64 = word::literal(b"chunked\0");
+const PROXY_SIGNATURE: (u64, u64) = (word::literal(b"\r\n\r\n\0\r\nQ"), word::literal(b"UIT\n\0\0\0\0"));
+const PROXY_SIGNATURE_BYTES: u8 = 12;
+
+/// Token characters below and from 64 (RFC 9110 §5.6.2), a bit each.
+const TOKEN_LOW: u64 = token_bits(0);
+const TOKEN_HIGH: u64 = token_bits(64);
+
+const fn token_bits(first: u8) -> u64 {
+    let mut bits = 0;
+    let mut index = 0;
+    while index < 64 {
+        let byte = first + index;
+        if byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            )
+        {
+            bits |= 1 << index;
+        }
+        index += 1;
+    }
+    bits
+}
+
+/// Where a step stopped, and what it found.
+type Step = (u32, Event);
+
+/// Reads on from `at` (below `end`), at least one byte or one change of phase.
+///
+/// Each piece of code stands here once, in the order in which ordinary traffic goes through it:
+/// the verifier follows every way through this function.
+#[inline(always)]
+pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> Step {
+    let mut at = at;
+    if stream.phase == Phase::FieldStart {
+        let first = window.byte(at);
+        if first <= b' ' {
+            return (at + 1, field_start_blank(stream, first));
+        }
+        let known = field_start(stream, window.word(at), end - at);
+        if stream.phase != Phase::FieldRest {
+            return (at + known, Event::None);
+        }
+    }
+    if stream.phase.is_rest_of_line() {
+        let (next, found) = line_feed(window, at, end);
+        if found {
+            end_line(stream);
+        }
+        return (next, Event::None);
+    }
+    if matches!(stream.phase, Phase::Begin | Phase::Start) {
+        let length = method(stream, window.word(at), end - at);
+        if length == 0 {
+            return (at + 1, start_byte(stream, window.byte(at)));
+        }
+        at += length;
+    }
+    if stream.phase == Phase::Target && at < end {
+        at = target(stream, window, at, end);
+        if stream.phase != Phase::Version || at >= end {
+            return (at, Event::None);
+        }
+        let length = version(stream, window, at, end);
+        if length != 0 {
+            return (at + length, request(stream));
+        }
+    }
+    if at >= end {
+        return (at, Event::None);
+    }
+    (at + 1, one_byte(stream, window.byte(at)))
+}
+
+/// Phases that look at single bytes. Each takes the byte or, where it belongs to the next phase,
+/// hands it on.
+#[inline(always)]
+fn one_byte(stream: &mut Stream, byte: u8) -> Event {
+    match stream.phase {
+        Phase::Method => method_byte(stream, byte),
+        Phase::TargetEnd => no_request_line(stream, byte),
+        Phase::Version => version_byte(stream, byte),
+        Phase::RequestEnd => request_end(stream, byte),
+        Phase::FieldName => field_name(stream, byte),
+        Phase::ContentLength => content_length(stream, byte),
+        Phase::TransferEncoding => transfer_encoding(stream, byte),
+        Phase::HeadEnd => head_end(stream, byte),
+        Phase::ChunkSize => chunk_size(stream, byte),
+        Phase::ChunkEnd => chunk_end(stream, byte),
+        Phase::TrailerStart => trailer_start(stream, byte),
+        Phase::TrailerEnd => trailer_end(stream, byte),
+        Phase::ProxySignature => proxy_signature(stream, byte),
+        _ => proxy_header(stream, byte),
+    }
+}
+
+// ---- The request line -------------------------------------------------------------------------
+
+/// An ordinary method and the blank behind it, within `available` bytes: returns their length.
+/// 0: something else, to be looked at byte by byte.
+#[inline(always)]
+fn method(stream: &mut Stream, letters: u64, available: u32) -> u32 {
+    let spaces = word::equal_to(letters, b' ');
+    if spaces == 0 || stream.progress != 0 {
+        return 0;
+    }
+    let length = word::first(spaces);
+    let no_letters = word::lowest(!word::upper_case(letters) & word::repeat(0x80), length);
+    if length == 0 || length >= available || no_letters != 0 {
+        return 0;
+    }
+    stream.token = word::lowest(letters, length);
+    method_end(stream);
+    length + 1
+}
+
+#[inline(always)]
+fn start_byte(stream: &mut Stream, byte: u8) -> Event {
+    const AFTER_CR: u8 = 1;
+    if stream.progress == AFTER_CR && byte != b'\n' {
+        return no_request(stream);
+    }
+    match byte {
+        b'\r' if stream.phase == Phase::Begin => {
+            stream.phase = Phase::ProxySignature;
+            stream.progress = 1;
+            Event::None
+        }
+        b'\r' => {
+            stream.progress = AFTER_CR;
+            Event::None
+        }
+        b'\n' => {
+            stream.enter(Phase::Start);
+            Event::None
+        }
+        _ => {
+            stream.enter(Phase::Method);
+            stream.token = 0;
+            method_byte(stream, byte)
+        }
+    }
+}
+
+#[inline(always)]
+fn method_byte(stream: &mut Stream, byte: u8) -> Event {
+    if byte == b' ' && stream.progress > 0 {
+        method_end(stream);
+        return Event::None;
+    }
+    if !is_token(byte) {
+        return no_request(stream);
+    }
+    if stream.progress < TOKEN_BYTES {
+        stream.token |= u64::from(byte) << (8 * (stream.progress & 7));
+        stream.progress += 1;
+    } else {
+        stream.token = 0;
+    }
+    Event::None
+}
+
+#[inline(always)]
+fn is_token(byte: u8) -> bool {
+    let bits = if byte < 64 { TOKEN_LOW } else { TOKEN_HIGH };
+    byte < 128 && bits >> (byte & 63) & 1 != 0
+}
+
+#[inline(always)]
+fn method_end(stream: &mut Stream) {
+    stream.detail = match stream.token {
+        CONNECT => method::CONNECT,
+        PRI => method::PRI,
+        PROXY => method::PROXY,
+        _ => method::OTHER,
+    };
+    stream.enter(Phase::Target);
+}
+
+/// The target: anything but blanks and control characters (bytes beyond ASCII are let through, as
+/// servers do). Returns the place behind what was looked at; when the blank that ends the target
+/// is there, behind that, in the next phase.
+#[inline(always)]
+fn target<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> u32 {
+    let first = window.byte(at);
+    let mut stops = 0;
+    let mut length = 0;
+    while length < BLOCK_BYTES {
+        let letters = window.word(at + length);
+        stops = word::below(letters, b'!') | word::equal_to(letters, 0x7f);
+        if stops != 0 {
+            length += word::first(stops);
+            break;
+        }
+        length += word::BYTES;
+    }
+    if length > end - at {
+        stops = 0;
+        length = end - at;
+    }
+    note_target(stream, first, length);
+    let at = at + length;
+    if stops != 0 && at < end && window.byte(at) == b' ' && stream.progress != 0 {
+        stream.enter(Phase::Version);
+        return at + 1;
+    }
+    if stops != 0 && at < end {
+        // Not a blank, or no target: the byte decides, in a step of its own.
+        stream.enter(Phase::TargetEnd);
+    }
+    at
+}
+
+/// Notes `length` more bytes of the target, of which `first` is the first. `progress` counts to
+/// two: none, one byte, more.
+#[inline(always)]
+fn note_target(stream: &mut Stream, first: u8, length: u32) {
+    if length == 0 {
+        return;
+    }
+    let only = stream.progress == 0 && length == 1;
+    stream.progress = if only { 1 } else { 2 };
+    if only && first == b'*' {
+        stream.detail |= method::ASTERISK;
+    } else {
+        stream.detail &= !method::ASTERISK;
+    }
+}
+
+/// An ordinary version and the line's end: returns their length. 0: something else, to be looked
+/// at byte by byte.
+#[inline(always)]
+fn version<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> u32 {
+    const LENGTH: u32 = 10;
+    let letters = window.word(at);
+    let minor = (letters >> 56) as u8;
+    let line_end = window.word(at + word::BYTES) as u16;
+    if end - at < LENGTH
+        || word::lowest(letters, 7) != HTTP_1
+        || !minor.is_ascii_digit()
+        || line_end != u16::from_le_bytes(*b"\r\n")
+    {
+        return 0;
+    }
+    stream.detail |= if minor == b'1' { method::HTTP_1_1 } else { 0 };
+    LENGTH
+}
+
+#[inline(always)]
+fn version_byte(stream: &mut Stream, byte: u8) -> Event {
+    const MAJOR: u8 = 5;
+    const MINOR: u8 = 7;
+    let preface = method::PRI | method::ASTERISK;
+    let expected = if stream.detail & method::HTTP_2 != 0 { HTTP_2_LETTERS } else { HTTP_1_LETTERS };
+    let progress = stream.progress;
+    if progress == MAJOR && byte == b'2' && stream.detail == preface {
+        stream.detail |= method::HTTP_2;
+    } else if progress == MINOR && expected == HTTP_1_LETTERS && byte.is_ascii_digit() {
+        stream.detail |= if byte == b'1' { method::HTTP_1_1 } else { 0 };
+    } else if byte != (expected >> (8 * (progress & 7))) as u8 {
+        return no_request_line(stream, byte);
+    }
+    stream.progress = progress + 1;
+    if progress == MINOR {
+        stream.enter(Phase::RequestEnd);
+    }
+    Event::None
+}
+
+#[inline(always)]
+fn request_end(stream: &mut Stream, byte: u8) -> Event {
+    if byte == b'\r' && stream.progress == 0 {
+        stream.progress = 1;
+        return Event::None;
+    }
+    if byte != b'\n' {
+        return no_request_line(stream, byte);
+    }
+    if stream.detail & method::HTTP_2 != 0 {
+        stream.enter(Phase::Preface);
+        return Event::None;
+    }
+    request(stream)
+}
+
+/// A request line is complete.
+#[inline(always)]
+fn request(stream: &mut Stream) -> Event {
+    let version = if stream.detail & method::HTTP_1_1 != 0 { Version::Http11 } else { Version::Http10 };
+    let connect = if stream.detail & method::MASK == method::CONNECT { flag::CONNECT } else { 0 };
+    stream.flags = stream.flags & !flag::REQUEST | flag::SEEN | connect;
+    stream.left = 0;
+    stream.detail = field::NONE;
+    stream.enter(Phase::FieldStart);
+    Event::Request(version)
+}
+
+/// A line that began like a request ended otherwise, at `byte`.
+#[inline(always)]
+fn no_request_line(stream: &mut Stream, byte: u8) -> Event {
+    if stream.detail & method::MASK == method::PROXY && !stream.has(flag::SEEN) {
+        stream.enter(if byte == b'\n' { Phase::Start } else { Phase::ProxyLine });
+        return Event::None;
+    }
+    no_request(stream)
+}
+
+/// The stream goes on with something that is no request.
+#[inline(always)]
+fn no_request(stream: &mut Stream) -> Event {
+    if !stream.has(flag::SEEN) {
+        stream.enter(Phase::NotHttp);
+        return Event::None;
+    }
+    if stream.has(flag::UPGRADE) {
+        stream.enter(Phase::Tunnel);
+        return Event::None;
+    }
+    fail(stream, Failure::MalformedRequest)
+}
+
+// ---- The head ---------------------------------------------------------------------------------
+
+/// The start of a field line, of which `available` bytes are there. Names that decide about
+/// framing are told apart by their first letters; whether the rest fits is looked at byte by byte.
+/// Returns how many bytes are known: none when the line does not matter.
+#[inline(always)]
+fn field_start(stream: &mut Stream, letters: u64, available: u32) -> u32 {
+    if stream.detail != field::NONE {
+        finish_field(stream);
+    }
+    let letters = word::lower_case(letters);
+    let first = letters as u8;
+    let (name, known) = if available < word::BYTES {
+        match first {
+            b'c' => (field::CONTENT_LENGTH, 1),
+            b't' => (field::TRANSFER_ENCODING, 1),
+            b'u' => (field::UPGRADE, 1),
+            _ => (field::NONE, 0),
+        }
+    } else if letters == CONTENT_ {
+        (field::CONTENT_LENGTH, 8)
+    } else if letters == TRANSFER {
+        (field::TRANSFER_ENCODING, 8)
+    } else if word::lowest(letters, 7) == UPGRADE {
+        (field::UPGRADE, 7)
+    } else {
+        (field::NONE, 0)
+    };
+    stream.detail = name;
+    stream.phase = if name == field::NONE { Phase::FieldRest } else { Phase::FieldName };
+    stream.progress = known;
+    u32::from(known)
+}
+
+/// A line that starts with a blank: the end of the head, or a value that goes on (obs-fold).
+#[inline(always)]
+fn field_start_blank(stream: &mut Stream, byte: u8) -> Event {
+    match byte {
+        b'\n' => head_done(stream),
+        b'\r' => {
+            stream.phase = Phase::HeadEnd;
+            Event::None
+        }
+        _ => {
+            stream.phase = match stream.detail {
+                field::CONTENT_LENGTH => Phase::ContentLength,
+                field::TRANSFER_ENCODING => Phase::TransferEncoding,
+                _ => Phase::FieldRest,
+            };
+            match stream.phase {
+                Phase::ContentLength => content_length(stream, b' '),
+                Phase::TransferEncoding => transfer_encoding(stream, b' '),
+                _ => Event::None,
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn field_name(stream: &mut Stream, byte: u8) -> Event {
+    let progress = stream.progress;
+    let (first, rest, length) = match stream.detail {
+        field::CONTENT_LENGTH => (CONTENT_, LENGTH, 14),
+        field::TRANSFER_ENCODING => (TRANSFER, ENCODING, 17),
+        field::UPGRADE => (UPGRADE, 0, 7),
+        _ => return leave_field(stream, byte),
+    };
+    if progress < length {
+        let expected = if progress == 16 {
+            b'g'
+        } else {
+            let letters = if progress < 8 { first } else { rest };
+            (letters >> (8 * (progress & 7))) as u8
+        };
+        if byte | 0x20 != expected {
+            return leave_field(stream, byte);
+        }
+        stream.progress = progress + 1;
+        return Event::None;
+    }
+    if byte != b':' {
+        // Blanks before the colon make servers and proxies disagree (RFC 9112 §5.1).
+        if matches!(byte, b' ' | b'\t') && stream.detail != field::UPGRADE {
+            stream.flags |= flag::BAD_FRAMING;
+        }
+        return leave_field(stream, byte);
+    }
+    match stream.detail {
+        field::CONTENT_LENGTH => {
+            stream.enter(Phase::ContentLength);
+            stream.token = 0;
+        }
+        field::TRANSFER_ENCODING => stream.enter(Phase::TransferEncoding),
+        _ => {
+            stream.flags |= flag::UPGRADE;
+            return leave_field(stream, byte);
+        }
+    }
+    Event::None
+}
+
+/// The field does not matter (any more); `byte` is the next of its line.
+#[inline(always)]
+fn leave_field(stream: &mut Stream, byte: u8) -> Event {
+    stream.detail = field::NONE;
+    stream.enter(if byte == b'\n' { Phase::FieldStart } else { Phase::FieldRest });
+    Event::None
+}
+
+#[inline(always)]
+fn content_length(stream: &mut Stream, byte: u8) -> Event {
+    match byte {
+        b'0'..=b'9' if stream.progress <= number::WITHIN => {
+            let digit = u64::from(byte - b'0');
+            if stream.token > (u64::MAX - 9) / 10 {
+                stream.progress = number::INVALID;
+            } else {
+                stream.token = stream.token * 10 + digit;
+                stream.progress = number::WITHIN;
+            }
+        }
+        b' ' | b'\t' | b'\r' => {
+            if stream.progress == number::WITHIN {
+                stream.progress = number::AFTER;
+            }
+        }
+        b',' => finish_length(stream),
+        b'\n' => stream.phase = Phase::FieldStart,
+        _ => stream.progress = number::INVALID,
+    }
+    Event::None
+}
+
+/// One number of a `Content-Length` is complete: a repeated one must be equal (RFC 9112 §6.3).
+#[inline(always)]
+fn finish_length(stream: &mut Stream) {
+    let number = stream.token;
+    let valid = matches!(stream.progress, number::WITHIN | number::AFTER);
+    if !valid || (stream.has(flag::SIZED) && stream.left != number) {
+        stream.flags |= flag::BAD_FRAMING;
+    }
+    stream.flags |= flag::SIZED;
+    stream.left = number;
+    stream.token = 0;
+    stream.progress = number::BEFORE;
+}
+
+#[inline(always)]
+fn transfer_encoding(stream: &mut Stream, byte: u8) -> Event {
+    match byte {
+        b' ' | b'\t' | b'\r' => {
+            if stream.progress == coding::MATCHED {
+                stream.progress = coding::AFTER;
+            } else if stream.progress != 0 && stream.progress < coding::MATCHED {
+                stream.progress = coding::OTHER;
+            }
+        }
+        b',' => finish_coding(stream),
+        b'\n' => stream.phase = Phase::FieldStart,
+        _ => {
+            let expected = (CHUNKED >> (8 * (stream.progress & 7))) as u8;
+            let matches = stream.progress < coding::MATCHED && byte | 0x20 == expected;
+            stream.progress = if matches { stream.progress + 1 } else { coding::OTHER };
+        }
+    }
+    Event::None
+}
+
+/// One transfer coding is complete: only the last one decides (RFC 9112 §6.3).
+#[inline(always)]
+fn finish_coding(stream: &mut Stream) {
+    match stream.progress {
+        0 => {}
+        coding::MATCHED | coding::AFTER => stream.flags |= flag::CODED | flag::CHUNKED,
+        _ => stream.flags = (stream.flags | flag::CODED) & !flag::CHUNKED,
+    }
+    stream.progress = 0;
+}
+
+/// The value of the last field is complete: the line after it does not continue it.
+#[inline(always)]
+fn finish_field(stream: &mut Stream) {
+    match stream.detail {
+        field::CONTENT_LENGTH => finish_length(stream),
+        field::TRANSFER_ENCODING => finish_coding(stream),
+        _ => {}
+    }
+    stream.detail = field::NONE;
+    stream.progress = 0;
+}
+
+#[inline(always)]
+fn head_end(stream: &mut Stream, byte: u8) -> Event {
+    if byte == b'\n' {
+        return head_done(stream);
+    }
+    // A CR within a line: not the end of the head.
+    finish_field(stream);
+    leave_field(stream, byte)
+}
+
+/// The head is complete: how long is the message (RFC 9112 §6.3)?
+#[inline(always)]
+fn head_done(stream: &mut Stream) -> Event {
+    finish_field(stream);
+    if stream.has(flag::CONNECT) {
+        stream.enter(Phase::Tunnel);
+        return Event::None;
+    }
+    if stream.has(flag::CODED) {
+        if !stream.has(flag::CHUNKED) {
+            return fail(stream, Failure::MalformedFraming);
+        }
+        stream.left = 0;
+        stream.enter(Phase::ChunkSize);
+        return Event::None;
+    }
+    if stream.has(flag::BAD_FRAMING) {
+        return fail(stream, Failure::MalformedFraming);
+    }
+    stream.enter(if stream.left > 0 { Phase::Body } else { Phase::Start });
+    Event::None
+}
+
+// ---- The body ---------------------------------------------------------------------------------
+
+#[inline(always)]
+fn chunk_size(stream: &mut Stream, byte: u8) -> Event {
+    const MORE_DIGITS: u8 = 1;
+    let digit = match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' | b'A'..=b'F' => (byte | 0x20) - b'a' + 10,
+        _ if stream.progress == 0 => return fail(stream, Failure::MalformedFraming),
+        b'\n' => {
+            chunk_size_end(stream);
+            return Event::None;
+        }
+        b';' | b' ' | b'\t' | b'\r' => {
+            stream.enter(Phase::ChunkExtension);
+            return Event::None;
+        }
+        _ => return fail(stream, Failure::MalformedFraming),
+    };
+    if stream.left >> 60 != 0 {
+        return fail(stream, Failure::MalformedFraming);
+    }
+    stream.left = stream.left << 4 | u64::from(digit);
+    stream.progress = MORE_DIGITS;
+    Event::None
+}
+
+#[inline(always)]
+fn chunk_size_end(stream: &mut Stream) {
+    stream.enter(if stream.left > 0 { Phase::ChunkData } else { Phase::TrailerStart });
+}
+
+#[inline(always)]
+fn chunk_end(stream: &mut Stream, byte: u8) -> Event {
+    match byte {
+        b'\r' if stream.progress == 0 => stream.progress = 1,
+        b'\n' => stream.enter(Phase::ChunkSize),
+        _ => return fail(stream, Failure::MalformedFraming),
+    }
+    Event::None
+}
+
+#[inline(always)]
+fn trailer_start(stream: &mut Stream, byte: u8) -> Event {
+    stream.enter(match byte {
+        b'\n' => Phase::Start,
+        b'\r' => Phase::TrailerEnd,
+        _ => Phase::TrailerRest,
+    });
+    Event::None
+}
+
+#[inline(always)]
+fn trailer_end(stream: &mut Stream, byte: u8) -> Event {
+    stream.enter(if byte == b'\n' { Phase::Start } else { Phase::TrailerRest });
+    Event::None
+}
+
+// ---- Lines that do not matter -----------------------------------------------------------------
+
+/// Looks for a LF within a block from `at` on; returns the place behind it, or behind what was
+/// looked at.
+#[inline(always)]
+fn line_feed<W: Window + ?Sized>(window: &W, at: u32, end: u32) -> (u32, bool) {
+    let mut found = 0;
+    let mut length = 0;
+    while length < BLOCK_BYTES {
+        found = word::equal_to(window.word(at + length), b'\n');
+        if found != 0 {
+            length += word::first(found) + 1;
+            break;
+        }
+        length += word::BYTES;
+    }
+    if length > end - at { (end, false) } else { (at + length, found != 0) }
+}
+
+/// The line whose rest did not matter is over.
+#[inline(always)]
+fn end_line(stream: &mut Stream) {
+    match stream.phase {
+        Phase::FieldRest => stream.enter(Phase::FieldStart),
+        Phase::TrailerRest => stream.enter(Phase::TrailerStart),
+        Phase::ChunkExtension => chunk_size_end(stream),
+        _ => stream.enter(Phase::Start),
+    }
+}
+
+// ---- The PROXY protocol, before HTTP ----------------------------------------------------------
+
+/// A version 2 header begins with what could be empty lines.
+#[inline(always)]
+fn proxy_signature(stream: &mut Stream, byte: u8) -> Event {
+    const EMPTY_LINES: u8 = 4;
+    let progress = stream.progress;
+    let half = if progress < 8 { PROXY_SIGNATURE.0 } else { PROXY_SIGNATURE.1 };
+    if byte == (half >> (8 * (progress & 7))) as u8 {
+        stream.progress = progress + 1;
+        if stream.progress == PROXY_SIGNATURE_BYTES {
+            stream.enter(Phase::ProxyHeader);
+        }
+        return Event::None;
+    }
+    if progress > EMPTY_LINES {
+        return no_request(stream);
+    }
+    stream.phase = Phase::Start;
+    stream.progress = progress & 1;
+    start_byte(stream, byte)
+}
+
+/// Version and command, family, and two bytes of length.
+#[inline(always)]
+fn proxy_header(stream: &mut Stream, byte: u8) -> Event {
+    const BYTES: u8 = 4;
+    stream.left = (stream.left << 8 | u64::from(byte)) & 0xffff;
+    stream.progress += 1;
+    if stream.progress >= BYTES {
+        stream.enter(if stream.left > 0 { Phase::ProxyPayload } else { Phase::Start });
+    }
+    Event::None
+}

@@ -1,0 +1,113 @@
+//! What the probe must be told of the running kernel: offsets of members, and which functions it has. PURE.
+//!
+//! Rust has no CO-RE. The agent reads the offsets from the kernel's BTF and writes them into the
+//! probe's constants before it loads: the verifier then sees plain numbers.
+
+macro_rules! layout {
+    ($($(#[$doc:meta])* $field:ident = $structure:literal . $member:literal;)*) => {
+        /// Byte offsets of kernel members, by the structure they are in.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Layout {
+            $(#[doc = concat!("`", $structure, ".", $member, "`.")] pub $field: u32,)*
+        }
+
+        impl Layout {
+            /// Before the agent has filled it in.
+            pub const UNKNOWN: Self = Self { $($field: 0,)* };
+
+            /// Asks `offset_of(structure, member)` for every member; the first error ends it.
+            ///
+            /// # Errors
+            ///
+            /// Whatever `offset_of` returns for a member it cannot find.
+            pub fn resolve<E>(mut offset_of: impl FnMut(&str, &str) -> Result<u32, E>) -> Result<Self, E> {
+                Ok(Self { $($field: offset_of($structure, $member)?,)* })
+            }
+        }
+    };
+}
+
+layout! {
+    skb_sk = "sk_buff"."sk";
+    skb_cb = "sk_buff"."cb";
+    sock_family = "sock_common"."skc_family";
+    sock_type = "sock"."sk_type";
+    sock_protocol = "sock"."sk_protocol";
+    tcp_copied_seq = "tcp_sock"."copied_seq";
+    tcp_rcv_nxt = "tcp_sock"."rcv_nxt";
+    tcp_bytes_received = "tcp_sock"."bytes_received";
+    tcp_write_seq = "tcp_sock"."write_seq";
+    tcp_cb_seq = "tcp_skb_cb"."seq";
+    unix_cb_consumed = "unix_skb_parms"."consumed";
+    task_group_leader = "task_struct"."group_leader";
+    task_tgid = "task_struct"."tgid";
+    task_start_boottime = "task_struct"."start_boottime";
+    task_comm = "task_struct"."comm";
+    task_thread_pid = "task_struct"."thread_pid";
+    pid_level = "pid"."level";
+    pid_numbers = "pid"."numbers";
+    upid_nr = "upid"."nr";
+    upid_ns = "upid"."ns";
+    pid_namespace_ns = "pid_namespace"."ns";
+    ns_inum = "ns_common"."inum";
+}
+
+/// Kernel functions that the probe calls. The kernel numbers them by their place in its BTF, so
+/// the agent replaces a placeholder in the probe's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum KernelFunction {
+    /// `bpf_dynptr_from_skb`, open to tracing programs since Linux 6.11.
+    DynptrFromSkb,
+    /// `bpf_preempt_disable`, since Linux 6.10.
+    PreemptDisable,
+    /// `bpf_preempt_enable`, since Linux 6.10.
+    PreemptEnable,
+    /// `bpf_rdonly_cast`, since Linux 6.2: not a call, but a hint for the verifier.
+    ReadOnlyCast,
+}
+
+impl KernelFunction {
+    /// Every function.
+    pub const ALL: [Self; 4] = [Self::DynptrFromSkb, Self::PreemptDisable, Self::PreemptEnable, Self::ReadOnlyCast];
+
+    /// The immediate of a call that is still to be patched: no helper has such a number.
+    #[must_use]
+    pub const fn placeholder(self) -> i32 {
+        0x5c0b_0000 + self as i32
+    }
+
+    /// Its name in the kernel.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DynptrFromSkb => "bpf_dynptr_from_skb",
+            Self::PreemptDisable => "bpf_preempt_disable",
+            Self::PreemptEnable => "bpf_preempt_enable",
+            Self::ReadOnlyCast => "bpf_rdonly_cast",
+        }
+    }
+}
+
+/// The probe's constants, written before it loads.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Constants {
+    /// Where kernel members are.
+    pub layout: Layout,
+    /// The inode of the agent's PID namespace; 0 for the initial one.
+    pub pid_namespace: u32,
+    /// 1: `bpf_preempt_disable` and `bpf_preempt_enable` are there.
+    pub can_hold_preemption: u32,
+    /// The BTF id of `struct tcp_sock`; 0 where there is no `bpf_rdonly_cast`.
+    pub tcp_sock: u32,
+}
+
+impl Constants {
+    /// Before the agent has filled them in.
+    pub const UNKNOWN: Self = Self { layout: Layout::UNKNOWN, pid_namespace: 0, can_hold_preemption: 0, tcp_sock: 0 };
+}
+
+/// The constants' name in the probe.
+pub const CONSTANTS: &str = "CONSTANTS";

@@ -1,0 +1,78 @@
+//! Runs the machine over a stream that is at hand, cut into reads: what tests, fuzz targets and
+//! benchmarks on the host use in place of the kernel. PURE.
+
+use crate::failure::Failure;
+use crate::maps::Version;
+use crate::stream::{Event, Read, Source, Stream, turn};
+use crate::window::Window;
+
+/// A stream being read. Windows hold at most `CAPACITY` bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Replay<const CAPACITY: u32> {
+    /// Where the stream stands.
+    pub stream: Stream,
+    /// Requests found so far, by [`Version`].
+    pub requests: [u64; Version::ALL.len()],
+    /// The loss that ended the counting.
+    pub failure: Option<Failure>,
+    /// What the machine sees behind a window's end. It must not matter.
+    pub slack: u8,
+}
+
+struct Slice<'a, const CAPACITY: u32> {
+    read: &'a [u8],
+    window: &'a [u8],
+    slack: u8,
+}
+
+impl<const CAPACITY: u32> Window for Slice<'_, CAPACITY> {
+    fn byte(&self, at: u32) -> u8 {
+        self.window.get(at as usize).copied().unwrap_or(self.slack)
+    }
+
+    fn word(&self, at: u32) -> u64 {
+        let mut word = [0; 8];
+        for (place, byte) in (at..).zip(&mut word) {
+            *byte = self.byte(place);
+        }
+        u64::from_le_bytes(word)
+    }
+}
+
+impl<const CAPACITY: u32> Source for Slice<'_, CAPACITY> {
+    const CAPACITY: u32 = CAPACITY;
+
+    fn fill(&mut self, offset: u32, length: u32) -> bool {
+        let window = self.read.get(offset as usize..(offset + length) as usize);
+        self.window = window.unwrap_or_default();
+        window.is_some()
+    }
+}
+
+impl<const CAPACITY: u32> Replay<CAPACITY> {
+    /// One read of the stream's next bytes.
+    ///
+    /// # Panics
+    ///
+    /// When a turn neither ends the read nor changes anything: the kernel would turn for ever.
+    pub fn read(&mut self, bytes: &[u8]) {
+        let mut read = Read::new(0, bytes.len() as u32);
+        let mut source = Slice::<CAPACITY> { read: bytes, window: &[], slack: self.slack };
+        loop {
+            let before = (self.stream, read);
+            match turn(&mut self.stream, &mut source, &mut read) {
+                None => return,
+                Some(Event::None) => {}
+                Some(Event::Request(version)) => self.requests[version as usize] += 1,
+                Some(Event::Failed(cause)) => self.failure = Some(cause),
+            }
+            assert_ne!((self.stream, read), before, "a turn without progress");
+        }
+    }
+
+    /// All requests found so far.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.requests.iter().sum()
+    }
+}

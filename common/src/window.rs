@@ -1,0 +1,33 @@
+//! Where the state machines read from: a bounded stretch of one stream. PURE.
+//!
+//! A machine may be stopped and resumed at any byte, so a window ends where it likes: at the end
+//! of a read, of a packet, or of the buffer that the kernel side copies into.
+
+/// How far behind the end of a window a word may end.
+pub const SLACK: u32 = 48;
+
+/// A stretch of bytes, addressed from 0.
+///
+/// Implementations answer any address without failing: the kernel's verifier wants no panic, and
+/// a machine asks for words that begin up to [`SLACK`] bytes behind the end it was given, and does
+/// not depend on their value.
+pub trait Window {
+    /// The byte at `at`.
+    fn byte(&self, at: u32) -> u8;
+    /// The eight bytes from `at` on, the first in the lowest bits.
+    fn word(&self, at: u32) -> u64;
+}
+
+impl Window for [u8] {
+    fn byte(&self, at: u32) -> u8 {
+        self.get(at as usize).copied().unwrap_or(0)
+    }
+
+    fn word(&self, at: u32) -> u64 {
+        let mut word = [0; 8];
+        for (index, byte) in word.iter_mut().enumerate() {
+            *byte = self.get(at as usize + index).copied().unwrap_or(0);
+        }
+        u64::from_le_bytes(word)
+    }
+}

@@ -1,0 +1,103 @@
+//! Eight bytes at a time: arithmetic that finds a byte in a word. PURE.
+//!
+//! The BPF machine has no vector unit and no count-trailing-zeros, but a multiplication.
+
+/// How many bytes a word holds.
+pub const BYTES: u32 = 8;
+
+const LOW_BITS: u64 = repeat(0x01);
+const HIGH_BITS: u64 = repeat(0x80);
+/// Its byte 7 - k is k, so that a multiplication by 1 << 8k brings k into the highest byte.
+const INDEX_OF_BYTE: u64 = 0x0001_0203_0405_0607;
+
+/// A word with `byte` in all its places.
+#[must_use]
+pub const fn repeat(byte: u8) -> u64 {
+    byte as u64 * 0x0101_0101_0101_0101
+}
+
+/// The word that [`crate::window::Window::word`] returns for these bytes.
+#[must_use]
+pub const fn literal(bytes: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*bytes)
+}
+
+/// Marks the bytes equal to `byte`. The lowest mark is exact; marks above it may be false.
+#[inline(always)]
+#[must_use]
+pub const fn equal_to(word: u64, byte: u8) -> u64 {
+    let difference = word ^ repeat(byte);
+    difference.wrapping_sub(LOW_BITS) & !difference & HIGH_BITS
+}
+
+/// Marks the bytes below `bound` (at most 128). The lowest mark is exact; marks above it may be
+/// false.
+#[inline(always)]
+#[must_use]
+pub const fn below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(repeat(bound)) & !word & HIGH_BITS
+}
+
+/// Marks, exactly, the bytes in `A..=Z`.
+#[inline(always)]
+#[must_use]
+pub const fn upper_case(word: u64) -> u64 {
+    let seven_bits = word & !HIGH_BITS;
+    let at_least_a = seven_bits.wrapping_add(repeat(0x80 - b'A'));
+    let above_z = seven_bits.wrapping_add(repeat(0x80 - (b'Z' + 1)));
+    at_least_a & !above_z & !word & HIGH_BITS
+}
+
+/// The index of the lowest marked byte; at least one must be marked.
+#[inline(always)]
+#[must_use]
+pub const fn first(marks: u64) -> u32 {
+    let lowest = (marks & marks.wrapping_neg()) >> 7;
+    (lowest.wrapping_mul(INDEX_OF_BYTE) >> 56) as u32
+}
+
+/// Keeps the lowest `count` bytes (fewer than 8).
+#[inline(always)]
+#[must_use]
+pub const fn lowest(word: u64, count: u32) -> u64 {
+    word & !(u64::MAX << ((count & 7) * 8))
+}
+
+/// Letters in lower case; other bytes as they are with bit 5 set, which is enough to compare with
+/// a literal in lower case.
+#[inline(always)]
+#[must_use]
+pub const fn lower_case(word: u64) -> u64 {
+    word | repeat(0x20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn finds_what_a_loop_finds(bytes: [u8; 8], needle: u8, bound in 0_u8..=128) {
+            let word = literal(&bytes);
+            let check = |marks: u64, index: Option<usize>| match index {
+                Some(index) => marks != 0 && first(marks) as usize == index,
+                None => marks == 0,
+            };
+            prop_assert!(check(equal_to(word, needle), bytes.iter().position(|b| *b == needle)));
+            prop_assert!(check(below(word, bound), bytes.iter().position(|b| *b < bound)));
+            for (index, byte) in bytes.iter().enumerate() {
+                let marked = upper_case(word) >> (8 * index) & 0x80 != 0;
+                prop_assert_eq!(marked, byte.is_ascii_uppercase());
+            }
+        }
+
+        #[test]
+        fn keeps_the_lowest_bytes(bytes: [u8; 8], count in 0_u32..8) {
+            let kept = lowest(literal(&bytes), count).to_le_bytes();
+            for (index, byte) in kept.iter().enumerate() {
+                prop_assert_eq!(*byte, if (index as u32) < count { bytes[index] } else { 0 });
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Counts for the process that reads.
+
+use aya_ebpf::helpers::bpf_get_current_cgroup_id;
+use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel};
+use common::connection::Connection;
+use common::failure::Failure;
+use common::maps::{Counts, ProcessKey, Version};
+
+use crate::kernel::{constant, member, offset};
+use crate::maps::{COUNTS, FREE_SLOTS, PROCESSES, SLOTS, count_failure, events};
+use crate::reader::Job;
+
+/// PID namespaces nest at most this deep (`MAX_PID_NS_LEVEL`).
+const MAX_LEVEL: u32 = 32;
+/// `struct upid { int nr; struct pid_namespace *ns; }`.
+const UPID_BYTES: u32 = 16;
+
+/// Counts what one read held.
+#[inline(always)]
+pub(crate) fn found(connection: &mut Connection, job: &Job) -> Option<()> {
+    let [http10, http11, http2] = job.requests;
+    if http10 | http11 | http2 != 0 {
+        let counts = current(connection)?;
+        counts.requests[Version::Http10 as usize] += u64::from(http10);
+        counts.requests[Version::Http11 as usize] += u64::from(http11);
+        counts.requests[Version::Http2 as usize] += u64::from(http2);
+    }
+    if job.resynced != 0
+        && let Some(events) = events()
+    {
+        events.resynced += 1;
+    }
+    if let Some(cause) = job.failure() {
+        failure(connection, cause);
+    }
+    Some(())
+}
+
+/// Counts a loss, also for the process if it has counted a request on this connection.
+#[inline(always)]
+pub(crate) fn failure(connection: &mut Connection, cause: u32) {
+    count_failure(cause);
+    if connection.process.tgid != 0
+        && let Some(counts) = slot(connection.slot)
+    {
+        counts.unsynced += 1;
+    }
+}
+
+/// The counts of the current process. Its slot is kept with the connection: the table is asked
+/// once for a connection and a process.
+#[inline(always)]
+fn current<'a>(connection: &mut Connection) -> Option<&'a mut Counts> {
+    // SAFETY: no arguments.
+    let task: *const u8 = unsafe { bpf_get_current_task_btf() }.cast_const().cast();
+    let leader: *const u8 = member(task, offset!(task_group_leader));
+    let key = ProcessKey {
+        start_ns: member(leader, offset!(task_start_boottime)),
+        tgid: member(task, offset!(task_tgid)),
+        reserved: 0,
+    };
+    if connection.process != key {
+        let Some(found) = find_slot(&key, leader) else {
+            count_failure(Failure::ProcessTableFull as u32);
+            return None;
+        };
+        connection.process = key;
+        connection.slot = found;
+    }
+    slot(connection.slot)
+}
+
+#[inline(always)]
+fn slot<'a>(slot: u32) -> Option<&'a mut Counts> {
+    // SAFETY: per CPU, and one program at a time runs on a CPU.
+    unsafe { COUNTS.get_ptr_mut(slot)?.as_mut() }
+}
+
+#[inline(always)]
+fn find_slot(key: &ProcessKey, leader: *const u8) -> Option<u32> {
+    if let Some(slot) = lookup(key) {
+        return Some(slot);
+    }
+    let slot = FREE_SLOTS.pop().ok()??;
+    // SAFETY: nobody else has this slot.
+    let process = unsafe { PROCESSES.get_ptr_mut(slot)?.as_mut()? };
+    process.key = *key;
+    // SAFETY: no arguments.
+    process.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
+    process.command = member(leader, offset!(task_comm));
+    process.pid = visible_pid(key, leader);
+    const NO_EXIST: u64 = 1;
+    if SLOTS.insert(key, slot, NO_EXIST).is_ok() {
+        return Some(slot);
+    }
+    // Another thread of this process was first.
+    let _ = FREE_SLOTS.push(slot, 0);
+    lookup(key)
+}
+
+#[inline(always)]
+fn lookup(key: &ProcessKey) -> Option<u32> {
+    // SAFETY: entries are removed only after their process has ended.
+    unsafe { SLOTS.get(key) }.copied()
+}
+
+/// The process's PID in the agent's PID namespace; 0 where that namespace is not above it.
+#[inline(always)]
+fn visible_pid(key: &ProcessKey, leader: *const u8) -> u32 {
+    let wanted = constant!(pid_namespace);
+    if wanted == 0 {
+        return key.tgid;
+    }
+    let pid: *const u8 = member(leader, offset!(task_thread_pid));
+    let deepest: u32 = read_kernel(pid, offset!(pid_level));
+    for level in 0..MAX_LEVEL {
+        if level > deepest {
+            break;
+        }
+        let number = offset!(pid_numbers) + level * UPID_BYTES;
+        let namespace: *const u8 = read_kernel::<u64>(pid, number + offset!(upid_ns)) as *const u8;
+        let inode: u32 = read_kernel(namespace, offset!(pid_namespace_ns) + offset!(ns_inum));
+        if inode == wanted {
+            return read_kernel(pid, number + offset!(upid_nr));
+        }
+    }
+    0
+}
+
+/// Reads kernel memory that the verifier knows no type for; 0 where it cannot be read.
+#[inline(always)]
+fn read_kernel<T: Copy + Default>(structure: *const u8, offset: u32) -> T {
+    // SAFETY: the helper checks the source.
+    unsafe { bpf_probe_read_kernel(structure.byte_add(offset as usize).cast()) }.unwrap_or_default()
+}

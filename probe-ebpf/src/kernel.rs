@@ -1,0 +1,127 @@
+//! Kernel memory and kernel functions, as the agent described them in the constants.
+
+use common::layout::{Constants, KernelFunction};
+use core::arch::asm;
+use core::mem::MaybeUninit;
+
+/// Written by the agent before it loads the probe; the verifier sees plain numbers.
+#[unsafe(no_mangle)]
+pub(crate) static CONSTANTS: Constants = Constants::UNKNOWN;
+
+/// A member of [`CONSTANTS`], which must not be folded into the code.
+macro_rules! constant {
+    ($($member:ident).+) => {
+        // SAFETY: a static, read as the type it has.
+        unsafe { core::ptr::read_volatile(&raw const crate::kernel::CONSTANTS.$($member).+) }
+    };
+}
+pub(crate) use constant;
+
+/// The offset of a kernel member.
+macro_rules! offset {
+    ($member:ident) => {
+        crate::kernel::constant!(layout.$member)
+    };
+}
+pub(crate) use offset;
+
+/// Reads the member at `offset` of a kernel structure whose type the verifier knows.
+///
+/// The verifier checks the access against the kernel's BTF, and the kernel turns a fault into 0.
+#[inline(always)]
+pub(crate) fn member<T: Copy>(structure: *const u8, offset: u32) -> T {
+    // SAFETY: the verifier admits only loads within the structure that `structure` points to.
+    unsafe { core::ptr::read_volatile(structure.byte_add(offset as usize).cast()) }
+}
+
+/// The lowest bits of a number. The compiler cannot drop the operation, however sure it is of the
+/// number's bound, so the verifier sees the bound too.
+#[inline(always)]
+pub(crate) fn bounded<const MASK: i32>(number: u32) -> u32 {
+    let mut bounded = u64::from(number);
+    // SAFETY: one instruction on one register.
+    unsafe {
+        asm!("{number} &= {mask}", number = inout(reg) bounded, mask = const MASK, options(pure, nomem, nostack))
+    };
+    bounded as u32
+}
+
+/// `struct bpf_dynptr`: opaque.
+pub(crate) type Dynptr = MaybeUninit<[u64; 2]>;
+
+/// `int bpf_dynptr_from_skb(struct __sk_buff *s, u64 flags, struct bpf_dynptr *ptr__uninit)`,
+/// open to tracing programs since Linux 6.11.
+#[inline(always)]
+pub(crate) fn dynptr_from_skb(skb: *const u8, dynptr: &mut Dynptr) -> bool {
+    let result: i64;
+    // SAFETY: the loader patches the call; arguments and clobbers are those of the BPF calling
+    // convention.
+    unsafe {
+        asm!(
+            "call {function}",
+            function = const KernelFunction::DynptrFromSkb.placeholder(),
+            inout("r1") skb => _,
+            inout("r2") 0_u64 => _,
+            inout("r3") dynptr.as_mut_ptr() => _,
+            lateout("r0") result,
+            lateout("r4") _,
+            lateout("r5") _,
+        );
+    }
+    result == 0
+}
+
+/// `void *bpf_rdonly_cast(const void *obj__ign, u32 btf_id__k)`, since Linux 6.2.
+#[inline(always)]
+pub(crate) fn read_only_cast(structure: *const u8, type_id: u32) -> *const u8 {
+    let result;
+    // SAFETY: the loader patches the call; arguments and clobbers are those of the BPF calling
+    // convention.
+    unsafe {
+        asm!(
+            "call {function}",
+            function = const KernelFunction::ReadOnlyCast.placeholder(),
+            inout("r1") structure => _,
+            inout("r2") u64::from(type_id) => _,
+            lateout("r0") result,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+        );
+    }
+    result
+}
+
+/// `void bpf_preempt_disable(void)`, since Linux 6.10: a task that is preempted inside the probe
+/// would make the kernel skip the probe for every other task on this CPU.
+#[inline(always)]
+pub(crate) fn hold_preemption() {
+    if constant!(can_hold_preemption) != 0 {
+        call_without_arguments::<{ KernelFunction::PreemptDisable.placeholder() }>();
+    }
+}
+
+/// `void bpf_preempt_enable(void)`.
+#[inline(always)]
+pub(crate) fn release_preemption() {
+    if constant!(can_hold_preemption) != 0 {
+        call_without_arguments::<{ KernelFunction::PreemptEnable.placeholder() }>();
+    }
+}
+
+#[inline(always)]
+fn call_without_arguments<const FUNCTION: i32>() {
+    // SAFETY: the loader patches the call; the clobbers are those of the BPF calling convention.
+    unsafe {
+        asm!(
+            "call {function}",
+            function = const FUNCTION,
+            lateout("r0") _,
+            lateout("r1") _,
+            lateout("r2") _,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! The maps, and the ways into them.
+
+use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, SkStorage, Stack};
+use aya_ebpf::helpers::bpf_sk_storage_get;
+use aya_ebpf::macros::btf_map;
+use common::connection::Connection;
+use common::failure::Failure;
+use common::maps::{Counts, Events, MAX_PROCESSES, Process, ProcessKey};
+use core::ptr::{from_ref, null_mut};
+
+use crate::kernel::bounded;
+use crate::reader::Job;
+
+/// Connection state: it lives and dies with its socket.
+#[btf_map]
+static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
+
+/// The slot of every process that has counted a request and has not ended.
+#[btf_map]
+pub(crate) static SLOTS: HashMap<ProcessKey, u32, { MAX_PROCESSES as usize }> = HashMap::new();
+
+/// Who holds a slot.
+#[btf_map]
+pub(crate) static PROCESSES: Array<Process, { MAX_PROCESSES as usize }> = Array::new();
+
+/// What the holder of a slot has received.
+#[btf_map]
+pub(crate) static COUNTS: PerCpuArray<Counts, { MAX_PROCESSES as usize }> = PerCpuArray::new();
+
+/// Slots that no process holds: the agent puts all in at the start, and those of ended processes
+/// back.
+#[btf_map]
+pub(crate) static FREE_SLOTS: Stack<u32, { MAX_PROCESSES as usize }> = Stack::new();
+
+/// What happened that is no request.
+#[btf_map]
+static EVENTS: PerCpuArray<Events, 1> = PerCpuArray::new();
+
+/// The read being processed. One program at a time runs on a CPU, so one a CPU is enough.
+#[btf_map]
+static JOBS: PerCpuArray<Job, 1> = PerCpuArray::new();
+
+/// The state of the connection whose storage is at `socket`.
+#[inline(always)]
+pub(crate) fn connection<'a>(socket: *const u8) -> Option<&'a mut Connection> {
+    let map = from_ref(&CONNECTIONS).cast_mut().cast();
+    // SAFETY: the verifier admits only a socket here. The storage lives as long as the socket, and
+    // the socket's lock, which the reader holds, makes this the only reference.
+    let found = unsafe {
+        let address = bpf_sk_storage_get(map, socket.cast_mut().cast(), null_mut(), BPF_SK_STORAGE_GET_F_CREATE.into());
+        address.cast::<Connection>().as_mut()
+    };
+    if found.is_none() {
+        count_failure(Failure::StorageFull as u32);
+    }
+    found
+}
+
+#[inline(always)]
+pub(crate) fn job<'a>() -> Option<&'a mut Job> {
+    // SAFETY: per CPU, and one program at a time runs on a CPU.
+    unsafe { JOBS.get_ptr_mut(0)?.as_mut() }
+}
+
+#[inline(always)]
+pub(crate) fn events<'a>() -> Option<&'a mut Events> {
+    // SAFETY: per CPU, and one program at a time runs on a CPU.
+    unsafe { EVENTS.get_ptr_mut(0)?.as_mut() }
+}
+
+#[inline(always)]
+pub(crate) fn count_failure(cause: u32) {
+    const MASK: i32 = Failure::COUNT.next_power_of_two() as i32 - 1;
+    let cause = bounded::<MASK>(cause);
+    if let Some(counter) = events().and_then(|events| events.failures.get_mut(cause as usize)) {
+        *counter += 1;
+    }
+}
