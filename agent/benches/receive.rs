@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 
 use agent::kernel::{Baseline, Kernel, ProgramStatistics};
+use agent::tick::Probe as _;
 
 const READS_PER_ROUND: u32 = 4000;
 const ROUNDS: usize = 41;

@@ -38,3 +38,25 @@ pub struct Reading {
     /// Connections that were unsynced and became certain again.
     pub resynced: u64,
 }
+
+/// Requests of every version together.
+#[must_use]
+pub fn requests(counts: &Counts) -> u64 {
+    counts.requests.iter().sum()
+}
+
+/// Adds `more` to `sum`.
+pub fn add(sum: &mut Counts, more: &Counts) {
+    for (sum, more) in sum.requests.iter_mut().zip(more.requests) {
+        *sum += more;
+    }
+    sum.unsynced += more.unsynced;
+}
+
+/// Lifts `counts` to `read`; what has been counted never falls.
+pub fn raise(counts: &mut Counts, read: &Counts) {
+    for (count, read) in counts.requests.iter_mut().zip(read.requests) {
+        *count = read.max(*count);
+    }
+    counts.unsynced = read.unsynced.max(counts.unsynced);
+}

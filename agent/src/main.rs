@@ -1,18 +1,55 @@
-//! The agent's process.
-use std::time::Duration;
-fn main() {
-    tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).init();
-    let mut kernel = agent::kernel::Kernel::load().unwrap_or_else(|e| {
-        eprintln!("{e}");
-        std::process::exit(69)
-    });
-    println!("{} {:?}", kernel.description(), kernel.program_statistics());
-    for t in 0..1000 {
-        std::thread::sleep(Duration::from_millis(1000));
-        let r = kernel.read(Duration::from_secs(t)).unwrap();
-        println!("{:?}", r.failures);
-        for p in r.processes {
-            println!("{p:?}");
+//! The agent's process: configuration, telemetry, run, exit code.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use agent::config::{Config, ConfigError};
+use agent::exit::Failure;
+use agent::kernel::Kernel;
+use agent::run::run;
+use agent::{telemetry, terminal};
+
+/// Where Kubernetes looks for the last words of a container.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+fn main() -> ExitCode {
+    let uid = rustix::process::getuid().as_raw();
+    let config = match Config::parse(std::env::args_os(), |name| std::env::var(name).ok(), uid) {
+        Ok(config) => config,
+        // Prints help, version or the fault.
+        Err(ConfigError::Usage(usage)) if !usage.use_stderr() => usage.exit(),
+        Err(ConfigError::Usage(usage)) => {
+            let _ = usage.print();
+            return ended(&Failure::Usage(usage.to_string()));
         }
+        Err(ConfigError::Values(errors)) => {
+            eprintln!("{}", errors.join("\n"));
+            return ended(&Failure::Usage(errors.join("\n")));
+        }
+    };
+    let lines = telemetry::start(&config, terminal::wanted(config.terminal));
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Io(format!("cannot start: {error}")))
+        .and_then(|runtime| {
+            runtime.block_on(run(config, lines.clone(), || Kernel::load().map_err(|error| error.to_string())))
+        });
+    if let Err(failure) = &result {
+        tracing::error!("{failure}");
     }
+    if let Some(lines) = lines {
+        lines.release();
+    }
+    result.map_or_else(|failure| ended(&failure), |()| ExitCode::SUCCESS)
+}
+
+/// Leaves the reason where Kubernetes shows it, and gives the exit code.
+fn ended(failure: &Failure) -> ExitCode {
+    // Only where there is such a file; elsewhere nobody misses it.
+    if let Ok(mut log) = OpenOptions::new().write(true).open(TERMINATION_LOG) {
+        let _ = writeln!(log, "{failure}");
+    }
+    ExitCode::from(failure.code())
 }

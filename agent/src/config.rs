@@ -1,0 +1,191 @@
+//! What the agent is told: flags, and the environment below them. PURE.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::scope_host::{self, HostName};
+
+/// Where Scope looks for plugins.
+pub const DEFAULT_PLUGINS_ROOT: &str = "/var/run/scope/plugins";
+
+/// Everything the agent is told, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where the plugin socket goes.
+    pub plugins_root: PluginsRoot,
+    /// The machine as Scope calls it; `None` for its own name.
+    pub host: Option<HostName>,
+    /// How logs are written.
+    pub log_format: LogFormat,
+    /// What is logged, as `tracing` filters it.
+    pub log_level: String,
+    /// Whether a live table is shown.
+    pub terminal: When,
+    /// Whether the table may have colours (`NO_COLOR`).
+    pub colour: bool,
+}
+
+/// Where the plugin socket goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginsRoot {
+    /// The folder that is tried first.
+    pub path: PathBuf,
+    /// Folders to use if that one cannot be; none if somebody chose it.
+    pub fallbacks: Vec<PathBuf>,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// If it makes sense.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// Help or version was asked for, or the command line cannot be understood.
+    Usage(clap::Error),
+    /// Values that cannot be, all of them.
+    Values(Vec<String>),
+}
+
+/// Counts the HTTP requests every process receives and shows them in Weave Scope.
+#[derive(Parser)]
+#[command(name = "scope-http-requests", version, max_term_width = 100)]
+#[command(after_help = "Each option can be given by the variable named with it; the option wins. \
+    Exit codes: 0 ended by a signal or by q, 64 usage, 69 the kernel cannot count or another agent serves, 74 I/O.")]
+struct Flags {
+    /// Folder of Scope's plugin sockets [env: SCOPE_HTTP_REQUESTS_PLUGINS_ROOT] [default: /var/run/scope/plugins]
+    #[arg(long, value_name = "DIR")]
+    plugins_root: Option<String>,
+    /// This host as Scope calls it [env: SCOPE_HOSTNAME] [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// auto, human or json [env: SCOPE_HTTP_REQUESTS_LOG_FORMAT] [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// error, warn, info, debug, trace, or a filter of targets [env: RUST_LOG] [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Live table: auto, always or never [env: SCOPE_HTTP_REQUESTS_TERMINAL] [default: auto]
+    #[arg(long, value_name = "WHEN")]
+    terminal: Option<String>,
+    /// No live table: the same as --terminal=never
+    #[arg(long, conflicts_with = "terminal")]
+    no_terminal: bool,
+}
+
+impl Config {
+    /// Reads the command line (with the program's name first), and the environment through `lookup`.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the values at once.
+    pub fn parse(
+        arguments: impl IntoIterator<Item = OsString>,
+        lookup: impl Fn(&str) -> Option<String>,
+        uid: u32,
+    ) -> Result<Self, ConfigError> {
+        let flags = Flags::try_parse_from(arguments).map_err(ConfigError::Usage)?;
+        let terminal = if flags.no_terminal { Some("never".to_owned()) } else { flags.terminal };
+        let mut values = Values { lookup, errors: Vec::new() };
+        let config = Self {
+            plugins_root: values.plugins_root(flags.plugins_root, uid),
+            host: values.host(flags.hostname),
+            log_format: values.one_of(
+                ("--log-format", "SCOPE_HTTP_REQUESTS_LOG_FORMAT", flags.log_format),
+                &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],
+            ),
+            log_level: values.log_level(flags.log_level),
+            terminal: values.one_of(
+                ("--terminal", "SCOPE_HTTP_REQUESTS_TERMINAL", terminal),
+                &[("auto", When::Auto), ("always", When::Always), ("never", When::Never)],
+            ),
+            colour: values.variable("NO_COLOR").is_none(),
+        };
+        if values.errors.is_empty() { Ok(config) } else { Err(ConfigError::Values(values.errors)) }
+    }
+}
+
+/// Values on their way into a [`Config`], with what was wrong with them.
+struct Values<L> {
+    lookup: L,
+    errors: Vec<String>,
+}
+
+/// A flag, the variable that stands in for it, and the flag's value.
+type Source<'a> = (&'static str, &'static str, Option<String>);
+
+impl<L: Fn(&str) -> Option<String>> Values<L> {
+    /// An empty variable is none.
+    fn variable(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.is_empty())
+    }
+
+    /// The value, and where it came from.
+    fn value(&self, (flag, variable, given): Source) -> Option<(&'static str, String)> {
+        given.map(|value| (flag, value)).or_else(|| self.variable(variable).map(|value| (variable, value)))
+    }
+
+    fn plugins_root(&mut self, flag: Option<String>, uid: u32) -> PluginsRoot {
+        match self.value(("--plugins-root", "SCOPE_HTTP_REQUESTS_PLUGINS_ROOT", flag)) {
+            Some((source, root)) => {
+                if root.is_empty() {
+                    self.errors.push(format!("{source}: is empty"));
+                }
+                PluginsRoot { path: root.into(), fallbacks: Vec::new() }
+            }
+            None => {
+                let runtime = self.variable("XDG_RUNTIME_DIR");
+                let own = runtime.map(|folder| PathBuf::from(folder).join("scope-http-requests"));
+                let shared = PathBuf::from(format!("/tmp/scope-http-requests-{uid}"));
+                PluginsRoot { path: DEFAULT_PLUGINS_ROOT.into(), fallbacks: own.into_iter().chain([shared]).collect() }
+            }
+        }
+    }
+
+    fn host(&mut self, flag: Option<String>) -> Option<HostName> {
+        let (source, name) = self.value(("--hostname", scope_host::VARIABLE, flag))?;
+        HostName::parse(&name).map_err(|error| self.errors.push(format!("{source}: {error}"))).ok()
+    }
+
+    fn log_level(&mut self, flag: Option<String>) -> String {
+        let Some((source, level)) = self.value(("--log-level", "RUST_LOG", flag)) else { return "info".to_owned() };
+        if let Err(error) = level.parse::<tracing_subscriber::EnvFilter>() {
+            self.errors.push(format!("{source}: {level:?} is no log level or filter: {error}"));
+        }
+        level
+    }
+
+    fn one_of<T: Copy>(&mut self, source: Source, choices: &[(&str, T)]) -> T {
+        let Some((source, value)) = self.value(source) else { return choices[0].1 };
+        if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == value) {
+            return *choice;
+        }
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        self.errors.push(format!("{source}: {value:?} is none of {}", names.join(", ")));
+        choices[0].1
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

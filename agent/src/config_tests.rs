@@ -1,0 +1,79 @@
+//! Rows for the configuration: arguments and environment in, configuration or all errors out. PURE.
+use super::*;
+
+fn parse(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let arguments = ["scope-http-requests"].iter().chain(arguments).map(OsString::from);
+    let lookup =
+        |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    Config::parse(arguments, lookup, 1000)
+}
+
+#[track_caller]
+fn check<T: PartialEq + std::fmt::Debug>(
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    part: impl Fn(Config) -> T,
+    expected: T,
+) {
+    assert_eq!(part(parse(arguments, environment).unwrap()), expected);
+}
+
+#[test]
+fn without_anything_the_defaults_hold() {
+    let config = parse(&[], &[]).unwrap();
+    let expected = Config {
+        plugins_root: PluginsRoot {
+            path: "/var/run/scope/plugins".into(),
+            fallbacks: vec!["/tmp/scope-http-requests-1000".into()],
+        },
+        host: None,
+        log_format: LogFormat::Auto,
+        log_level: "info".into(),
+        terminal: When::Auto,
+        colour: true,
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn a_flag_beats_its_variable_and_an_empty_variable_is_none() {
+    let host = |config: Config| config.host.map(|host| host.to_string());
+    check(&["--hostname=a"], &[("SCOPE_HOSTNAME", "b")], host, Some("a".into()));
+    check(&[], &[("SCOPE_HOSTNAME", "b")], host, Some("b".into()));
+    check(&[], &[("SCOPE_HOSTNAME", "")], host, None);
+    check(&[], &[("SCOPE_HTTP_REQUESTS_LOG_FORMAT", "json")], |config| config.log_format, LogFormat::Json);
+    check(&["--log-level", "debug"], &[("RUST_LOG", "warn")], |config| config.log_level, "debug".into());
+    check(&[], &[("RUST_LOG", "agent=debug,warn")], |config| config.log_level, "agent=debug,warn".into());
+    check(&["--no-terminal"], &[("SCOPE_HTTP_REQUESTS_TERMINAL", "always")], |config| config.terminal, When::Never);
+    check(&[], &[("NO_COLOR", "1")], |config| config.colour, false);
+}
+
+#[test]
+fn a_chosen_folder_has_no_fallback() {
+    let root = |config: Config| config.plugins_root;
+    let chosen = PluginsRoot { path: "/p".into(), fallbacks: vec![] };
+    check(&["--plugins-root=/p"], &[("XDG_RUNTIME_DIR", "/run/user/1")], root, chosen.clone());
+    check(&[], &[("SCOPE_HTTP_REQUESTS_PLUGINS_ROOT", "/p")], root, chosen);
+    let fallbacks = vec!["/run/user/1/scope-http-requests".into(), "/tmp/scope-http-requests-1000".into()];
+    check(&[], &[("XDG_RUNTIME_DIR", "/run/user/1")], |config| config.plugins_root.fallbacks, fallbacks);
+}
+
+#[test]
+fn all_errors_are_told_at_once_with_their_source() {
+    let error = parse(
+        &["--hostname=a;b", "--log-format=xml", "--plugins-root="],
+        &[("RUST_LOG", "agent=loud"), ("SCOPE_HTTP_REQUESTS_TERMINAL", "maybe")],
+    );
+    let Err(ConfigError::Values(errors)) = error else { panic!("{error:?}") };
+    let sources: Vec<_> = errors.iter().map(|error| error.split(':').next().unwrap()).collect();
+    let expected = ["--plugins-root", "--hostname", "--log-format", "RUST_LOG", "SCOPE_HTTP_REQUESTS_TERMINAL"];
+    assert_eq!(sources, expected, "{errors:?}");
+}
+
+#[test]
+fn help_fits_a_screen() {
+    let Err(ConfigError::Usage(help)) = parse(&["--help"], &[]) else { panic!("no help") };
+    let text = help.to_string();
+    assert!(text.lines().count() <= 40, "{text}");
+    assert!(text.contains("SCOPE_HOSTNAME"), "{text}");
+}

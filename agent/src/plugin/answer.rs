@@ -1,0 +1,130 @@
+//! What each request on the plugin socket is answered with. EDGE.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::ext::ReasonPhrase;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::watch;
+
+use crate::snapshot::Snapshot;
+use crate::{peer, report, scope_host};
+
+/// Where the answer to `GET /report` comes from.
+pub trait Answers: Send + Sync {
+    /// The report, or why there is none.
+    ///
+    /// # Errors
+    ///
+    /// One line for people.
+    fn report(&self) -> Result<Bytes, String>;
+
+    /// A Scope probe with this PID has asked.
+    fn polled_by_scope(&self, _pid: Option<u32>) {}
+}
+
+/// The last report.
+pub struct Reports {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    host: Arc<str>,
+    /// The number of the tick that it reports on.
+    rendered: Mutex<Option<(u64, Bytes)>>,
+    host_checked: AtomicBool,
+}
+
+impl Reports {
+    /// Reports on the last of these snapshots, rendered when first asked for and at most once each.
+    #[must_use]
+    pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
+        let host = Arc::clone(&snapshots.borrow().host);
+        Self { snapshots, host, rendered: Mutex::new(None), host_checked: AtomicBool::new(false) }
+    }
+}
+
+impl Answers for Reports {
+    fn report(&self) -> Result<Bytes, String> {
+        let snapshot = Arc::clone(&self.snapshots.borrow());
+        // What a panic may have left is a whole report or none.
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((sequence, report)) = &*rendered
+            && *sequence == snapshot.sequence
+        {
+            return Ok(report.clone());
+        }
+        let report = report::render(&snapshot);
+        *rendered = Some((snapshot.sequence, report.clone()));
+        Ok(report)
+    }
+
+    /// Compares the names of the host until it could once.
+    fn polled_by_scope(&self, pid: Option<u32>) {
+        let Some(pid) = pid else { return };
+        if self.host_checked.load(Ordering::Relaxed) {
+            return;
+        }
+        match peer::host_name(pid) {
+            Ok(Some(scopes)) => {
+                self.host_checked.store(true, Ordering::Relaxed);
+                if let Some(warning) = scope_host::mismatch(&self.host, &scopes) {
+                    tracing::warn!("{warning}");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!(pid, %error, "cannot tell how Scope calls this host"),
+        }
+    }
+}
+
+/// Instead of reports, the line that says why there are none.
+///
+/// Scope overwrites a report's status with "ok", but shows the reason phrase of any other answer.
+pub struct Refusal(pub String);
+
+impl Answers for Refusal {
+    fn report(&self) -> Result<Bytes, String> {
+        Err(self.0.clone())
+    }
+}
+
+pub(super) fn answer<B: Body>(answers: &dyn Answers, request: &Request<B>, peer: Option<u32>) -> Response<Full<Bytes>> {
+    if request.uri().path() != "/report" {
+        return text(StatusCode::NOT_FOUND, "the only path is /report\n");
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    if scope_host::is_scope(request.uri().query()) {
+        answers.polled_by_scope(peer);
+    }
+    match answers.report() {
+        Ok(report) => of_type("application/json", report),
+        Err(cause) => refusal(cause),
+    }
+}
+
+fn refusal(cause: String) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, format!("{cause}\n"));
+    let phrase: String = cause.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
+    if let Ok(phrase) = ReasonPhrase::try_from(phrase) {
+        response.extensions_mut().insert(phrase);
+    }
+    response
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = of_type("text/plain; charset=utf-8", text.into());
+    *response.status_mut() = status;
+    response
+}
+
+fn of_type(content_type: &'static str, content: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(content));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

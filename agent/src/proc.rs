@@ -1,0 +1,278 @@
+//! Which processes live, and who they are: /proc and pidfds. EDGE.
+//!
+//! A pidfd becomes readable when its process has ended, so one `poll` a tick watches all of them
+//! and a machine at rest costs nothing. Where no pidfd can be had (no descriptors left, a kernel
+//! that lacks them), the start time in /proc is compared at each tick instead.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+
+use common::maps::ProcessKey;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
+
+use crate::counts::{Pid, ProcessCounts};
+use crate::process::{COMMAND_LINE_BYTES, Identity, command_line, start_ticks, ticks};
+use crate::tick::Processes;
+
+/// A line of /proc/PID/stat is shorter: 16 bytes of command and 51 numbers.
+const STAT_BYTES: usize = 2048;
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+/// The processes that are counted.
+pub struct ProcessTable {
+    watched: HashMap<ProcessKey, Watch>,
+    unreadable: u64,
+    /// Whether it was said that descriptors have run out.
+    said: bool,
+}
+
+/// How the end of a process is noticed.
+enum Watch {
+    /// The descriptor tells.
+    Pidfd(OwnedFd),
+    /// Its /proc entry is compared at each tick.
+    Proc(Pid),
+    /// It had ended before it was looked at.
+    Gone,
+    /// The agent's PID namespace does not show it, so its end cannot be seen.
+    Invisible,
+}
+
+impl ProcessTable {
+    /// Nothing watched yet. Lifts the limit of open files as far as it may go, one is needed per
+    /// process.
+    #[must_use]
+    pub fn new() -> Self {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
+        Self { watched: HashMap::new(), unreadable: 0, said: false }
+    }
+
+    fn watch(&mut self, process: &ProcessCounts) -> Watch {
+        let Some(pid) = process.pid else { return Watch::Invisible };
+        // First the descriptor, then the start time: if that matches, the descriptor is the
+        // process's and not one of a later process with the same PID.
+        let pidfd = open(pid);
+        if matches!(pidfd, Err(rustix::io::Errno::SRCH)) || !lives(pid, &process.key) {
+            return Watch::Gone;
+        }
+        match pidfd {
+            Ok(pidfd) => Watch::Pidfd(pidfd),
+            Err(error) => {
+                self.say_once(error);
+                Watch::Proc(pid)
+            }
+        }
+    }
+
+    fn say_once(&mut self, error: rustix::io::Errno) {
+        if !std::mem::replace(&mut self.said, true) {
+            tracing::warn!(%error, watched = self.watched.len(),
+                "no descriptor for the end of further processes: they are looked up in /proc each second; raise the limit of open files");
+        }
+    }
+
+    fn command_line(&mut self, pid: Pid) -> String {
+        match read(pid, "cmdline", COMMAND_LINE_BYTES) {
+            Ok(arguments) => command_line(&arguments),
+            Err(error) => {
+                self.unreadable += 1;
+                tracing::debug!(pid = pid.0, %error, "no command line");
+                String::new()
+            }
+        }
+    }
+}
+
+impl Default for ProcessTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Processes for ProcessTable {
+    fn ended(&mut self) -> Vec<ProcessKey> {
+        let mut ended = exited(&self.watched);
+        for (key, watch) in &self.watched {
+            match watch {
+                Watch::Gone => ended.push(*key),
+                Watch::Proc(pid) if !lives(*pid, key) => ended.push(*key),
+                _ => {}
+            }
+        }
+        for key in &ended {
+            self.watched.remove(key);
+        }
+        ended
+    }
+
+    fn track(&mut self, process: &ProcessCounts) -> Identity {
+        let mut identity = Identity::from_counts(process);
+        let watch = self.watch(process);
+        match (&watch, process.pid) {
+            (Watch::Pidfd(_) | Watch::Proc(_), Some(pid)) => identity.command_line = self.command_line(pid),
+            _ => {}
+        }
+        self.watched.insert(process.key, watch);
+        identity
+    }
+
+    fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+}
+
+/// Those whose descriptor says that they have ended: one call for all.
+fn exited(watched: &HashMap<ProcessKey, Watch>) -> Vec<ProcessKey> {
+    let mut keys = Vec::with_capacity(watched.len());
+    let mut descriptors = Vec::with_capacity(watched.len());
+    for (key, watch) in watched {
+        if let Watch::Pidfd(pidfd) = watch {
+            keys.push(*key);
+            descriptors.push(PollFd::new(pidfd, PollFlags::IN));
+        }
+    }
+    if descriptors.is_empty() {
+        return Vec::new();
+    }
+    if let Err(error) = poll(&mut descriptors, Some(&AT_ONCE)) {
+        tracing::debug!(%error, "cannot tell who has ended; asked again at the next tick");
+        return Vec::new();
+    }
+    let ended = keys.into_iter().zip(&descriptors).filter(|(_, descriptor)| !descriptor.revents().is_empty());
+    ended.map(|(key, _)| key).collect()
+}
+
+fn open(pid: Pid) -> Result<OwnedFd, rustix::io::Errno> {
+    let number = i32::try_from(pid.0).ok().and_then(rustix::process::Pid::from_raw);
+    pidfd_open(number.ok_or(rustix::io::Errno::SRCH)?, PidfdFlags::empty())
+}
+
+/// Whether the process of this PID is the one that the key names, and not a later one.
+fn lives(pid: Pid, key: &ProcessKey) -> bool {
+    let stat = read(pid, "stat", STAT_BYTES).ok();
+    stat.and_then(|stat| start_ticks(&stat)) == Some(ticks(key.start_ns))
+}
+
+fn read(pid: Pid, name: &str, limit: usize) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(format!("/proc/{}/{name}", pid.0))?.take(limit as u64).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::maps::Counts;
+    use std::process::{Child, Command, Stdio};
+
+    /// A process that is gone when its test is, even one that fails.
+    struct Sleeper(Child);
+
+    impl Sleeper {
+        fn end(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            self.end();
+        }
+    }
+
+    fn sleeper() -> (Sleeper, ProcessCounts) {
+        let child = Command::new("sleep").arg("1000").stdout(Stdio::piped()).spawn().unwrap();
+        let process = counted(child.id());
+        // Between its start and its first instruction it has no command line.
+        while read(Pid(child.id()), "cmdline", STAT_BYTES).unwrap() != b"sleep\x001000\0" {}
+        (Sleeper(child), process)
+    }
+
+    fn counted(pid: u32) -> ProcessCounts {
+        let ticks = start_ticks(&read(Pid(pid), "stat", STAT_BYTES).unwrap()).unwrap();
+        ProcessCounts {
+            key: ProcessKey { start_ns: ticks * 10_000_000 + 1234, tgid: pid, reserved: 0 },
+            pid: Some(Pid(pid)),
+            command: "sleep".into(),
+            cgroup_id: 7,
+            counts: Counts::default(),
+        }
+    }
+
+    #[test]
+    fn a_process_is_named_and_its_end_noticed_once() {
+        let (mut child, process) = sleeper();
+        let mut table = ProcessTable::new();
+        let identity = table.track(&process);
+        assert_eq!((identity.command.as_str(), identity.cgroup_id), ("sleep", 7));
+        assert_eq!(identity.command_line, "sleep 1000");
+        assert!(matches!(table.watched[&process.key], Watch::Pidfd(_)));
+        assert_eq!(table.ended(), []);
+        child.end();
+        assert_eq!(table.ended(), [process.key]);
+        assert_eq!(table.ended(), []);
+    }
+
+    #[test]
+    fn a_zombie_has_ended() {
+        let (mut child, process) = sleeper();
+        let mut table = ProcessTable::new();
+        table.track(&process);
+        child.0.kill().unwrap();
+        let mut descriptor = [PollFd::new(
+            match &table.watched[&process.key] {
+                Watch::Pidfd(pidfd) => pidfd,
+                _ => panic!("no pidfd"),
+            },
+            PollFlags::IN,
+        )];
+        poll(&mut descriptor, None).unwrap();
+        assert_eq!(table.ended(), [process.key]);
+    }
+
+    #[test]
+    fn a_process_gone_before_it_is_seen_ends_at_the_next_tick_with_the_kernels_name() {
+        let (mut child, process) = sleeper();
+        child.end();
+        let mut table = ProcessTable::new();
+        let identity = table.track(&process);
+        assert_eq!((identity.command.as_str(), identity.command_line.as_str()), ("sleep", ""));
+        assert_eq!(table.ended(), [process.key]);
+        assert_eq!(table.unreadable(), 0);
+    }
+
+    #[test]
+    fn a_pid_that_has_returned_is_not_mistaken_for_the_process() {
+        let (_child, mut process) = sleeper();
+        process.key.start_ns -= 1_000_000_000;
+        let mut table = ProcessTable::new();
+        assert_eq!(table.track(&process).command_line, "");
+        assert_eq!(table.ended(), [process.key]);
+    }
+
+    #[test]
+    fn without_descriptors_proc_is_compared() {
+        let (mut child, process) = sleeper();
+        let mut table = ProcessTable::new();
+        table.watched.insert(process.key, Watch::Proc(Pid(child.0.id())));
+        assert_eq!(table.ended(), []);
+        child.end();
+        assert_eq!(table.ended(), [process.key]);
+    }
+
+    #[test]
+    fn a_process_of_a_foreign_namespace_stays() {
+        let mut process = counted(std::process::id());
+        process.pid = None;
+        let mut table = ProcessTable::new();
+        assert_eq!(table.track(&process).pid, None);
+        assert_eq!(table.ended(), []);
+    }
+}

@@ -1,0 +1,229 @@
+//! Wiring: which tasks there are, in which order they start and end. EDGE.
+//!
+//! The only module that knows all others.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::fault::{Fault, Say};
+use crate::plugin::{self, Answers, ClaimError, Limits, Refusal, Reports, Socket};
+use crate::proc::ProcessTable;
+use crate::shutdown::{self, Shutdown};
+use crate::snapshot::Snapshot;
+use crate::telemetry::HeldLines;
+use crate::terminal::{self, Facts};
+use crate::tick::{Clock, Probe, Processes, Sampler};
+use crate::{peer, scope_host, summary};
+
+/// Time between two ticks. Scope asks as often.
+pub const TICK: Duration = Duration::from_secs(1);
+/// Time between two lines of the log that say how it goes.
+const SUMMARY: Duration = Duration::from_secs(10);
+/// How long a probe that cannot load is told to Scope, which looks for new plugins every 5 s.
+const REFUSAL: Duration = Duration::from_secs(15);
+
+/// Counts until it is asked to end.
+///
+/// # Errors
+///
+/// Why it could not; it is logged.
+pub async fn run<K: Probe + Send + 'static>(
+    config: Config,
+    lines: Option<HeldLines>,
+    load: impl FnOnce() -> Result<K, String>,
+) -> Result<(), Failure> {
+    // From here on no signal ends the agent without its socket being removed.
+    let mut signals = Signals::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
+    let (socket, listener) = plugin::claim_first(&config.plugins_root).map_err(|error| match error {
+        ClaimError::InUse(_) => Failure::Unavailable(error.to_string()),
+        _ => Failure::Io(error.to_string()),
+    })?;
+    match load() {
+        Ok(probe) => count(config, lines, probe, (socket, listener), &mut signals).await,
+        Err(cause) => {
+            if lines.is_none() {
+                refuse(&cause, listener, &mut signals).await;
+            }
+            Err(Failure::Unavailable(cause))
+        }
+    }
+}
+
+async fn count<K: Probe + Send + 'static>(
+    config: Config,
+    lines: Option<HeldLines>,
+    probe: K,
+    (socket, listener): (Socket, UnixListener),
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let host = config.host.map_or_else(|| peer::own_host_name().into(), |host: scope_host::HostName| host.shared());
+    let facts =
+        Facts { probe: probe.description(), socket: socket.path().display().to_string(), colour: config.colour };
+    tracing::info!(%host, probe = facts.probe, socket = facts.socket, "counting");
+
+    let (publish, snapshots) = watch::channel(Arc::new(Snapshot::empty(Arc::clone(&host))));
+    let (trigger, shutdown) = shutdown::channel();
+    let (trigger_sampling, end_sampling) = shutdown::channel();
+    let sampler = Sampler::new(probe, ProcessTable::new(), SystemClock, host);
+    let sampling = tokio::spawn(sample(sampler, publish, end_sampling));
+    let answers: Arc<dyn Answers> = Arc::new(Reports::new(snapshots.clone()));
+    let serving = tokio::spawn(plugin::serve(listener, answers, Limits::DEFAULT, shutdown.clone()));
+    let mut showing = tokio::spawn(show(snapshots.clone(), facts, lines, shutdown));
+
+    let (reason, shown) = tokio::select! {
+        name = signals.received() => (name, Ok(())),
+        shown = &mut showing => ("the terminal", unwound(shown)),
+    };
+    drop(trigger_sampling);
+    let sampler = unwound(sampling.await);
+    trigger.pull();
+    unwound(serving.await);
+    drop(sampler);
+    drop(socket);
+    if !showing.is_finished() {
+        // Waits until the terminal is as it was.
+        unwound(showing.await).map_err(terminal_failed)?;
+    }
+    let last = Arc::clone(&snapshots.borrow());
+    tracing::info!("ended by {reason}: {}", summary::farewell(&last));
+    shown.map_err(terminal_failed)
+}
+
+/// Ticks until shutdown and once more then, so that the last totals are whole.
+async fn sample<K, P, C>(
+    mut sampler: Sampler<K, P, C>,
+    publish: watch::Sender<Arc<Snapshot>>,
+    mut shutdown: Shutdown,
+) -> Sampler<K, P, C>
+where
+    K: Probe + Send + 'static,
+    P: Processes + Send + 'static,
+    C: Clock + Send + 'static,
+{
+    let mut ticks = interval_at(Instant::now() + TICK, TICK);
+    // After a stop there is one tick, which covers all of it.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut reading, mut releasing) = (Fault::default(), Fault::default());
+    loop {
+        let is_last = tokio::select! {
+            _ = ticks.tick() => false,
+            () = shutdown.requested() => true,
+        };
+        // The kernel and /proc may take their time; whoever asks for a report does not wait for them.
+        let (returned, tick) = unwound(
+            spawn_blocking(move || {
+                let tick = sampler.tick();
+                (sampler, tick)
+            })
+            .await,
+        );
+        sampler = returned;
+        say(&mut reading, "read the kernel's counts", tick.as_ref().err());
+        if let Ok(tick) = tick {
+            say(&mut releasing, "release ended processes", tick.release.as_ref().err());
+            publish.send_replace(Arc::new(tick.snapshot));
+        }
+        if is_last {
+            return sampler;
+        }
+    }
+}
+
+/// The live table if logs are held for one, else a line now and then.
+async fn show(
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    facts: Facts,
+    lines: Option<HeldLines>,
+    mut shutdown: Shutdown,
+) -> io::Result<()> {
+    if let Some(lines) = lines {
+        return terminal::run(snapshots, facts, lines, shutdown).await;
+    }
+    let mut due = interval_at(Instant::now() + SUMMARY, SUMMARY);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = due.tick() => {}
+            () = shutdown.requested() => return Ok(()),
+        }
+        let snapshot = Arc::clone(&snapshots.borrow());
+        tracing::info!(
+            per_second = snapshot.rate,
+            total = crate::counts::requests(&snapshot.totals),
+            processes = snapshot.processes.len(),
+            ended = snapshot.ended.processes,
+            losses = summary::losses(&snapshot.losses),
+            busiest = summary::line(&snapshot),
+            "requests"
+        );
+    }
+}
+
+/// Tells Scope for a while why there are no counts.
+async fn refuse(cause: &str, listener: UnixListener, signals: &mut Signals) {
+    tracing::error!(for_seconds = REFUSAL.as_secs(), "{cause} (telling Scope so before the agent ends)");
+    let (trigger, shutdown) = shutdown::channel();
+    let answers: Arc<dyn Answers> = Arc::new(Refusal(cause.to_owned()));
+    let serving = tokio::spawn(plugin::serve(listener, answers, Limits::DEFAULT, shutdown));
+    tokio::select! {
+        () = sleep(REFUSAL) => {}
+        _ = signals.received() => {}
+    }
+    trigger.pull();
+    unwound(serving.await);
+}
+
+fn say(fault: &mut Fault, action: &str, error: Option<&io::Error>) {
+    match (fault.note(error.is_some()), error) {
+        (Say::Begun, Some(error)) => tracing::warn!(%error, "cannot {action}; tried again at each tick"),
+        (Say::Over(failures), _) => tracing::info!(failures, "can {action} again"),
+        _ => {}
+    }
+}
+
+fn terminal_failed(error: io::Error) -> Failure {
+    Failure::Io(format!("cannot use the terminal: {error}; --no-terminal does without"))
+}
+
+/// A panic of a task is one of the agent.
+fn unwound<T>(joined: Result<T, tokio::task::JoinError>) -> T {
+    joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn received(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => "SIGHUP",
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -1,0 +1,114 @@
+//! Ticks with paused time: no test waits. EDGE (tokio), without kernel, /proc or sockets.
+use super::*;
+use crate::counts::{Pid, ProcessCounts, Reading, requests};
+use crate::process::Identity;
+use common::maps::{Counts, ProcessKey};
+use jiff::Timestamp;
+
+/// A process that receives 10 requests between two reads.
+struct Steady(u64);
+
+impl Probe for Steady {
+    fn read(&mut self, at: Duration) -> io::Result<Reading> {
+        self.0 += 10;
+        let process = ProcessCounts {
+            key: ProcessKey { start_ns: 1, tgid: 1, reserved: 0 },
+            pid: Some(Pid(1)),
+            command: "steady".into(),
+            cgroup_id: 0,
+            counts: Counts { requests: [0, self.0, 0], unsynced: 0 },
+        };
+        Ok(Reading { at, processes: vec![process], ..Reading::default() })
+    }
+    fn release(&mut self, _ended: &[ProcessKey]) -> io::Result<()> {
+        Ok(())
+    }
+    fn description(&self) -> String {
+        "steady".into()
+    }
+}
+
+struct Immortal;
+
+impl Processes for Immortal {
+    fn ended(&mut self) -> Vec<ProcessKey> {
+        Vec::new()
+    }
+    fn track(&mut self, process: &ProcessCounts) -> Identity {
+        Identity::from_counts(process)
+    }
+    fn unreadable(&self) -> u64 {
+        0
+    }
+}
+
+/// Tokio's clock, which a test holds still and moves.
+struct Paused(Instant);
+
+impl Clock for Paused {
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+    fn wall(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH + self.monotonic()
+    }
+}
+
+struct Sampling {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    trigger: shutdown::Trigger,
+    task: tokio::task::JoinHandle<Sampler<Steady, Immortal, Paused>>,
+}
+
+fn sampling() -> Sampling {
+    let (publish, snapshots) = watch::channel(Arc::new(Snapshot::empty("host".into())));
+    let (trigger, shutdown) = shutdown::channel();
+    let sampler = Sampler::new(Steady(0), Immortal, Paused(Instant::now()), "host".into());
+    let task = tokio::spawn(sample(sampler, publish, shutdown));
+    Sampling { snapshots, trigger, task }
+}
+
+impl Sampling {
+    /// Waits for the next tick and gives its number, rate and total.
+    async fn next(&mut self) -> (u64, f32, u64) {
+        self.snapshots.changed().await.unwrap();
+        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        (snapshot.sequence, snapshot.rate, requests(&snapshot.totals))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_each_second() {
+    let started = Instant::now();
+    let mut sampling = sampling();
+    for number in 1..=5 {
+        let (sequence, rate, total) = sampling.next().await;
+        assert_eq!((sequence, total), (number, number * 10));
+        assert!((rate - 10.0).abs() < 0.1, "{rate}");
+    }
+    assert_eq!(started.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_stop_there_is_one_tick_over_all_of_it_and_none_bunch() {
+    let mut sampling = sampling();
+    sampling.next().await;
+    let stopped = Instant::now();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let (_, rate, _) = sampling.next().await;
+    assert!((rate - 10.0 / 60.0).abs() < 0.01, "{rate}");
+    assert_eq!(stopped.elapsed().as_secs(), 60);
+    let (_, rate, _) = sampling.next().await;
+    assert!((rate - 10.0).abs() < 0.1, "{rate}");
+    assert_eq!(stopped.elapsed().as_secs(), 61);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_makes_a_last_tick_so_that_totals_are_whole() {
+    let mut sampling = sampling();
+    sampling.next().await;
+    sampling.trigger.pull();
+    let (sequence, _, total) = sampling.next().await;
+    assert_eq!((sequence, total), (2, 20));
+    sampling.task.await.unwrap();
+}

@@ -1,0 +1,112 @@
+//! One tick: what happens in which order. PURE but for the edges it is given.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::maps::ProcessKey;
+use jiff::Timestamp;
+
+use crate::counts::{ProcessCounts, Reading};
+use crate::process::Identity;
+use crate::rates::Rates;
+use crate::snapshot::{Snapshot, Snapshots};
+
+/// The kernel edge as a tick needs it.
+pub trait Probe {
+    /// Everything counted so far; `at` is handed through.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said. Nothing is lost: counts are cumulative.
+    fn read(&mut self, at: Duration) -> io::Result<Reading>;
+
+    /// Frees what the kernel keeps of processes that have ended and whose last counts were read.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()>;
+
+    /// How the probe reads, for people.
+    fn description(&self) -> String;
+}
+
+/// The /proc edge as a tick needs it.
+pub trait Processes {
+    /// Tracked processes that have ended since the last call. They are no longer tracked.
+    fn ended(&mut self) -> Vec<ProcessKey>;
+
+    /// Tracks a process from now on and says who it is.
+    fn track(&mut self, process: &ProcessCounts) -> Identity;
+
+    /// Processes so far of which something could not be read.
+    fn unreadable(&self) -> u64;
+}
+
+/// The two clocks a tick looks at.
+pub trait Clock {
+    /// Monotonic time since boot, for rates.
+    fn monotonic(&self) -> Duration;
+    /// Wall time, for people and for Scope.
+    fn wall(&self) -> Timestamp;
+}
+
+/// What came of one tick.
+#[derive(Debug)]
+pub struct Tick {
+    /// The state after it.
+    pub snapshot: Snapshot,
+    /// Whether the kernel freed what it kept of ended processes.
+    pub release: io::Result<()>,
+}
+
+/// Makes a snapshot of each tick.
+pub struct Sampler<K, P, C> {
+    probe: K,
+    processes: P,
+    clock: C,
+    rates: Rates,
+    snapshots: Snapshots,
+    /// Ended, but no reading since.
+    ending: Vec<ProcessKey>,
+    failed_reads: u64,
+}
+
+impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
+    /// For a probe that counts from now on.
+    pub fn new(probe: K, processes: P, clock: C, host: Arc<str>) -> Self {
+        let rates = Rates::new(clock.monotonic());
+        Self { probe, processes, clock, rates, snapshots: Snapshots::new(host), ending: Vec::new(), failed_reads: 0 }
+    }
+
+    /// Looks who has ended, *then* reads, so that the reading is the last word on those.
+    ///
+    /// # Errors
+    ///
+    /// The counts could not be read. The next tick makes up for it.
+    pub fn tick(&mut self) -> io::Result<Tick> {
+        self.ending.extend(self.processes.ended());
+        let now = self.clock.wall();
+        let reading = self.probe.read(self.clock.monotonic()).inspect_err(|_| self.failed_reads += 1)?;
+        let processes = &mut self.processes;
+        let elapsed = self.rates.advance(&reading, &self.ending, |process| processes.track(process));
+        let mut snapshot = self.snapshots.take(&self.rates, &reading, elapsed, now);
+        snapshot.losses.unreadable_processes = self.processes.unreadable();
+        snapshot.losses.failed_reads = self.failed_reads;
+        Ok(Tick { snapshot, release: self.release() })
+    }
+
+    /// What could not be released is tried again after the next reading.
+    fn release(&mut self) -> io::Result<()> {
+        if !self.ending.is_empty() {
+            self.probe.release(&self.ending)?;
+            self.ending.clear();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "tick_tests.rs"]
+mod tests;
