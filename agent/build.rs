@@ -84,7 +84,9 @@ fn rustflags() -> String {
         "riscv64gc" => "riscv64".to_owned(),
         arch => arch.to_owned(),
     };
-    [&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Cdebuginfo=2", "-Clink-arg=--btf"].join(&SEPARATOR.to_string())
+    // Version 3 of the instruction set has 32-bit arithmetic (Linux 5.1).
+    [&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"]
+        .join(&SEPARATOR.to_string())
 }
 
 /// `PATH` with the folder in front where `make setup` puts bpf-linker.

@@ -7,7 +7,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::maps::ProcessKey;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -16,10 +15,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::counts::{Reading, requests};
+use crate::counts::requests;
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
-use crate::kernel::Kernel;
 use crate::plugin::{self, Answers, ClaimError, Limits, Refusal, Reports, Socket};
 use crate::proc::ProcessTable;
 use crate::shutdown::{self, Shutdown};
@@ -35,20 +33,6 @@ pub const TICK: Duration = Duration::from_secs(1);
 const SUMMARY: Duration = Duration::from_secs(10);
 /// How long a probe that cannot load is told to Scope, which looks for new plugins every 5 s.
 const REFUSAL: Duration = Duration::from_secs(15);
-
-impl Probe for Kernel {
-    fn read(&mut self, at: Duration) -> io::Result<Reading> {
-        Self::read(self, at)
-    }
-
-    fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()> {
-        Self::release(self, ended)
-    }
-
-    fn description(&self) -> String {
-        Self::description(self)
-    }
-}
 
 /// Counts until it is asked to end.
 ///

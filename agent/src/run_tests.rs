@@ -1,8 +1,8 @@
 //! Ticks with paused time: no test waits. EDGE (tokio), without kernel, /proc or sockets.
 use super::*;
-use crate::counts::{Pid, ProcessCounts};
+use crate::counts::{Pid, ProcessCounts, Reading};
 use crate::process::Identity;
-use common::maps::Counts;
+use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 
 /// A process that receives 10 requests between two reads.

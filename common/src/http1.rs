@@ -13,6 +13,8 @@ use crate::word;
 /// Bytes that one step scans at most; the next step goes on. A window has as many bytes behind
 /// its end, of any value.
 const BLOCK_BYTES: u32 = 4 * word::BYTES;
+/// Pairs of words of a head that one step looks at; the next step goes on.
+const HEAD_PAIRS: u32 = 32;
 /// Longest method that fits a token; longer ones are valid but none that matters.
 const TOKEN_BYTES: u8 = 8;
 
@@ -54,6 +56,7 @@ mod coding {
     pub(super) const OTHER: u8 = 9;
 }
 
+const GET_: u32 = u32::from_le_bytes(*b"GET ");
 const CONNECT: u64 = word::literal(b"CONNECT\0");
 const PRI: u64 = word::literal(b"PRI\0\0\0\0\0");
 const PROXY: u64 = word::literal(b"PROXY\0\0\0");
@@ -62,6 +65,9 @@ const HTTP_1_LETTERS: u64 = word::literal(b"HTTP/1.0");
 const HTTP_2_LETTERS: u64 = word::literal(b"HTTP/2.0");
 const CONTENT_: u64 = word::literal(b"content-");
 const LENGTH: u64 = word::literal(b"length\0\0");
+/// `length: ` in lower case.
+const LENGTH_COLON_BLANK: u64 = word::literal(b"length: ");
+const CR_LF: u16 = u16::from_le_bytes(*b"\r\n");
 const TRANSFER: u64 = word::literal(b"transfer");
 const ENCODING: u64 = word::literal(b"-encodin");
 const UPGRADE: u64 = word::literal(b"upgrade\0");
@@ -96,27 +102,17 @@ type Step = (u32, Event);
 
 /// Reads on from `at` (below `end`), at least one byte or one change of phase.
 ///
-/// Each piece of code stands here once, in the order in which ordinary traffic goes through it:
-/// the verifier follows every way through this function.
+/// An ordinary request takes one step. Each piece of code stands here once, in the order in which
+/// ordinary traffic goes through it: the verifier follows every way through this function.
 #[inline(always)]
 pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> Step {
     let mut at = at;
+    let mut event = Event::None;
     if stream.phase == Phase::FieldStart {
-        let first = window.byte(at);
-        if first <= b' ' {
-            return (at + 1, field_start_blank(stream, first));
+        let letters = window.word(at);
+        if stream.detail != field::NONE || decides(letters, end - at) {
+            return special_line(stream, window, at, end);
         }
-        let known = field_start(stream, window.word(at), end - at);
-        if stream.phase != Phase::FieldRest {
-            return (at + known, Event::None);
-        }
-    }
-    if stream.phase.is_rest_of_line() {
-        let (next, found) = line_feed(window, at, end);
-        if found {
-            end_line(stream);
-        }
-        return (next, Event::None);
     }
     if matches!(stream.phase, Phase::Begin | Phase::Start) {
         let length = method(stream, window.word(at), end - at);
@@ -132,8 +128,26 @@ pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32,
         }
         let length = version(stream, window, at, end);
         if length != 0 {
-            return (at + length, request(stream));
+            at += length;
+            event = request(stream);
         }
+    }
+    if stream.phase.is_field_line() {
+        let line_start = stream.phase == Phase::FieldStart;
+        let (next, line_start) = pass_lines(window, at, end, line_start);
+        stream.enter(if line_start { Phase::FieldStart } else { Phase::FieldRest });
+        if line_start && next < end && ends_head(stream, window.word(next), end - next) {
+            stream.enter(if stream.left > 0 { Phase::Body } else { Phase::Start });
+            return (next + 2, event);
+        }
+        return (next, event);
+    }
+    if stream.phase.is_rest_of_line() {
+        let (next, found) = line_feed(window, at, end);
+        if found {
+            end_line(stream);
+        }
+        return (next, Event::None);
     }
     if at >= end {
         return (at, Event::None);
@@ -169,6 +183,11 @@ fn one_byte(stream: &mut Stream, byte: u8) -> Event {
 /// 0: something else, to be looked at byte by byte.
 #[inline(always)]
 fn method(stream: &mut Stream, letters: u64, available: u32) -> u32 {
+    if letters as u32 == GET_ && available >= 4 && stream.progress == 0 {
+        stream.token = 0;
+        method_end(stream);
+        return 4;
+    }
     let spaces = word::equal_to(letters, b' ');
     if spaces == 0 || stream.progress != 0 {
         return 0;
@@ -304,11 +323,7 @@ fn version<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u3
     let letters = window.word(at);
     let minor = (letters >> 56) as u8;
     let line_end = window.word(at + word::BYTES) as u16;
-    if end - at < LENGTH
-        || word::lowest(letters, 7) != HTTP_1
-        || !minor.is_ascii_digit()
-        || line_end != u16::from_le_bytes(*b"\r\n")
-    {
+    if end - at < LENGTH || word::lowest(letters, 7) != HTTP_1 || !minor.is_ascii_digit() || line_end != CR_LF {
         return 0;
     }
     stream.detail |= if minor == b'1' { method::HTTP_1_1 } else { 0 };
@@ -389,6 +404,117 @@ fn no_request(stream: &mut Stream) -> Event {
 }
 
 // ---- The head ---------------------------------------------------------------------------------
+
+/// The line that starts with these letters may decide about the message's length, ends the head,
+/// or continues the line before; or too little of it is there to tell.
+#[inline(always)]
+fn decides(letters: u64, available: u32) -> bool {
+    let lower = word::lower_case(letters);
+    letters as u8 <= b' '
+        || available < word::BYTES
+        || lower == CONTENT_
+        || lower == TRANSFER
+        || word::lowest(lower, 7) == UPGRADE
+}
+
+/// The end of a head after which a body of known length comes, or none.
+#[inline(always)]
+fn ends_head(stream: &Stream, letters: u64, available: u32) -> bool {
+    letters as u16 == CR_LF
+        && available >= 2
+        && stream.detail == field::NONE
+        && !stream.has(flag::CODED | flag::BAD_FRAMING | flag::CONNECT)
+}
+
+/// Passes over field lines that decide nothing, up to the start of one that may. Says whether it
+/// stopped at the start of a line.
+///
+/// Most bytes of most heads go through this loop, so it knows nothing but the window.
+#[inline(always)]
+fn pass_lines<W: Window + ?Sized>(window: &W, at: u32, end: u32, line_start: bool) -> (u32, bool) {
+    if at >= end || line_start && decides(window.word(at), end - at) {
+        return (at, line_start);
+    }
+    let mut at = at;
+    let mut pairs = 0;
+    while at < end && pairs < HEAD_PAIRS {
+        pairs += 1;
+        at = window.somewhere(at);
+        let (first, second) = window.pair(at);
+        if word::are_plain(first, second) {
+            at += 2 * word::BYTES;
+            continue;
+        }
+        let in_first = word::equal_to(first, b'\n');
+        let feeds = if in_first != 0 { in_first } else { word::equal_to(second, b'\n') };
+        if feeds == 0 {
+            at += 2 * word::BYTES;
+            continue;
+        }
+        let before = if in_first != 0 { 0 } else { word::BYTES };
+        at += before + word::first(feeds) + 1;
+        if at >= end {
+            // A LF behind the end is none.
+            return (end, at == end);
+        }
+        if decides(window.word(at), end - at) {
+            return (at, true);
+        }
+    }
+    (if at < end { at } else { end }, false)
+}
+
+/// A line that [`pass_lines`] stopped at.
+#[inline(always)]
+fn special_line<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> Step {
+    let letters = window.word(at);
+    let first = letters as u8;
+    if first <= b' ' {
+        return (at + 1, field_start_blank(stream, first));
+    }
+    if stream.detail == field::NONE && word::lower_case(letters) == CONTENT_ {
+        let length = length_line(stream, window, at, end - at);
+        if length != 0 {
+            return (at + length, Event::None);
+        }
+    }
+    (at + field_start(stream, letters, end - at), Event::None)
+}
+
+/// A first `Content-Length` of up to seven digits in its plainest form, and a line after it that
+/// does not continue it: notes the length and returns the line's. 0: something else.
+#[inline(always)]
+fn length_line<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, available: u32) -> u32 {
+    /// `Content-Length: ` up to the digits.
+    const DIGITS: u32 = 16;
+    let name_end = word::lower_case(window.word(at + word::BYTES));
+    let digits = window.word(at + DIGITS);
+    let returns = word::equal_to(digits, b'\r');
+    let count = word::first(returns);
+    let line = DIGITS + count + 2;
+    let line_end = window.word(at + DIGITS + count);
+    let next = (line_end >> 16) as u8;
+    if name_end != LENGTH_COLON_BLANK
+        || returns == 0
+        || count == 0
+        || available <= line
+        || line_end as u16 != CR_LF
+        || next == b' '
+        || next == b'\t'
+        || stream.has(flag::SIZED)
+    {
+        return 0;
+    }
+    // Digits to the high end, zeros before them.
+    let aligned = digits << (8 * (word::BYTES - count)) | word::repeat(b'0') >> (8 * count);
+    let number = word::decimal(aligned);
+    if number > word::MAX_DECIMAL {
+        return 0;
+    }
+    stream.left = number;
+    stream.flags |= flag::SIZED;
+    line
+}
 
 /// The start of a field line, of which `available` bytes are there. Names that decide about
 /// framing are told apart by their first letters; whether the rest fits is looked at byte by byte.
@@ -693,7 +819,6 @@ fn line_feed<W: Window + ?Sized>(window: &W, at: u32, end: u32) -> (u32, bool) {
 #[inline(always)]
 fn end_line(stream: &mut Stream) {
     match stream.phase {
-        Phase::FieldRest => stream.enter(Phase::FieldStart),
         Phase::TrailerRest => stream.enter(Phase::TrailerStart),
         Phase::ChunkExtension => chunk_size_end(stream),
         _ => stream.enter(Phase::Start),

@@ -57,6 +57,7 @@ impl<const CAPACITY: u32> Replay<CAPACITY> {
     /// When a turn neither ends the read nor changes anything: the kernel would turn for ever.
     pub fn read(&mut self, bytes: &[u8]) {
         let mut read = Read::new(0, bytes.len() as u32);
+        read.pass_over(&mut self.stream);
         let mut source = Slice::<CAPACITY> { read: bytes, window: &[], slack: self.slack };
         loop {
             let before = (self.stream, read);

@@ -155,6 +155,14 @@ impl Read {
     pub const fn new(offset: u32, length: u32) -> Self {
         Self { offset, end: length, window_start: 0, window_end: 0 }
     }
+
+    /// Passes over bytes that need not be looked at.
+    #[inline(always)]
+    pub const fn pass_over(&mut self, stream: &mut Stream) {
+        if stream.skips() {
+            self.offset += stream.skip((self.end - self.offset) as u64) as u32;
+        }
+    }
 }
 
 /// A window that can be moved along the read.
@@ -167,11 +175,18 @@ pub trait Source: Window {
 }
 
 impl Phase {
+    /// A field line, of which nothing that matters has been read.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) const fn is_field_line(self) -> bool {
+        matches!(self, Self::FieldStart | Self::FieldRest)
+    }
+
     /// What is left of the line does not matter.
     #[inline(always)]
     #[must_use]
     pub(crate) const fn is_rest_of_line(self) -> bool {
-        matches!(self, Self::FieldRest | Self::TrailerRest | Self::ChunkExtension | Self::ProxyLine)
+        matches!(self, Self::TrailerRest | Self::ChunkExtension | Self::ProxyLine)
     }
 
     /// Bytes of this stream still matter and are certain.
@@ -225,16 +240,12 @@ impl Stream {
     }
 }
 
-/// One bounded step through a read: passes over what is known, moves the window, or lets a machine
-/// read on. `None` when the read is used up, or the stream has settled or failed.
+/// One bounded step through a read: moves the window, lets a machine read on, and passes over what
+/// it then knows to pass over (before the first turn, the caller does). `None` when the read is used up, or the stream has settled or failed.
 #[inline(always)]
 pub fn turn<S: Source>(stream: &mut Stream, source: &mut S, read: &mut Read) -> Option<Event> {
     if read.offset >= read.end || !stream.phase.reads_on() {
         return None;
-    }
-    if stream.skips() {
-        read.offset += stream.skip(u64::from(read.end - read.offset)) as u32;
-        return Some(Event::None);
     }
     if read.offset >= read.window_end {
         let rest = read.end - read.offset;
@@ -253,6 +264,7 @@ pub fn turn<S: Source>(stream: &mut Stream, source: &mut S, read: &mut Read) -> 
         http1::step(stream, source, at, end)
     };
     read.offset = read.window_start + next;
+    read.pass_over(stream);
     Some(event)
 }
 

@@ -16,6 +16,17 @@ pub trait Window {
     fn byte(&self, at: u32) -> u8;
     /// The eight bytes from `at` on, the first in the lowest bits.
     fn word(&self, at: u32) -> u64;
+    /// The sixteen bytes from `at` on.
+    fn pair(&self, at: u32) -> (u64, u64) {
+        (self.word(at), self.word(at + 8))
+    }
+    /// The same address. The kernel's verifier compares what it knows of a loop's variables to find
+    /// that it has been there before; a loop that passes its address through here tells it every
+    /// time the same: somewhere in the window.
+    #[must_use]
+    fn somewhere(&self, at: u32) -> u32 {
+        at
+    }
 }
 
 impl Window for [u8] {

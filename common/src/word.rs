@@ -38,6 +38,14 @@ pub const fn below(word: u64, bound: u8) -> u64 {
     word.wrapping_sub(repeat(bound)) & !word & HIGH_BITS
 }
 
+/// Neither word has a line end: all bytes are from 0x0e to 0x8d. Cheap; a `false` says nothing.
+#[inline(always)]
+#[must_use]
+pub const fn are_plain(first: u64, second: u64) -> bool {
+    const BOUND: u64 = repeat(b'\r' + 1);
+    (first.wrapping_sub(BOUND) | second.wrapping_sub(BOUND)) & HIGH_BITS == 0
+}
+
 /// Marks, exactly, the bytes in `A..=Z`.
 #[inline(always)]
 #[must_use]
@@ -71,6 +79,24 @@ pub const fn lower_case(word: u64) -> u64 {
     word | repeat(0x20)
 }
 
+/// The largest number of eight digits.
+pub const MAX_DECIMAL: u64 = 99_999_999;
+
+/// The number that eight digits make, the most significant in the lowest byte; something above
+/// [`MAX_DECIMAL`] when one of them is no digit.
+#[inline(always)]
+#[must_use]
+pub const fn decimal(digits: u64) -> u64 {
+    let values = digits ^ repeat(b'0');
+    // A byte above 9 carries into its high half, or has something there already.
+    if (values | values.wrapping_add(repeat(6))) & repeat(0xf0) != 0 {
+        return u64::MAX;
+    }
+    let pairs = (values.wrapping_mul(10).wrapping_add(values >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    (fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +116,20 @@ mod tests {
                 let marked = upper_case(word) >> (8 * index) & 0x80 != 0;
                 prop_assert_eq!(marked, byte.is_ascii_uppercase());
             }
+        }
+
+        #[test]
+        fn reads_what_the_library_reads(bytes in prop_oneof!["[0-9]{8}", "[ -~]{8}"]) {
+            let word = literal(bytes.as_bytes().try_into().expect("eight bytes"));
+            let expected = bytes.parse::<u32>().ok().filter(|_| bytes.bytes().all(|byte| byte.is_ascii_digit()));
+            let number = decimal(word);
+            prop_assert_eq!((number <= MAX_DECIMAL).then_some(number), expected.map(u64::from));
+        }
+
+        #[test]
+        fn plain_words_have_no_line_end(first: [u8; 8], second: [u8; 8]) {
+            let plain = are_plain(literal(&first), literal(&second));
+            prop_assert!(!plain || !first.iter().chain(&second).any(|byte| matches!(byte, b'\r' | b'\n')));
         }
 
         #[test]

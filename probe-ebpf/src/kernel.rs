@@ -37,13 +37,29 @@ pub(crate) fn member<T: Copy>(structure: *const u8, offset: u32) -> T {
 /// The lowest bits of a number. The compiler cannot drop the operation, however sure it is of the
 /// number's bound, so the verifier sees the bound too.
 #[inline(always)]
-pub(crate) fn bounded<const MASK: i32>(number: u32) -> u32 {
+pub(crate) fn bounded<const MASK: i32>(number: u32) -> u64 {
     let mut bounded = u64::from(number);
     // SAFETY: one instruction on one register.
     unsafe {
         asm!("{number} &= {mask}", number = inout(reg) bounded, mask = const MASK, options(pure, nomem, nostack))
     };
-    bounded as u32
+    bounded
+}
+
+/// Eight bytes from any address. The compiler would load them one by one: it does not know that
+/// the machines this runs on allow unaligned loads.
+///
+/// # Safety
+///
+/// The bytes must be there.
+#[inline(always)]
+pub(crate) unsafe fn load_word(address: *const u8) -> u64 {
+    let word: u64;
+    // SAFETY: the caller's.
+    unsafe {
+        asm!("{word} = *(u64 *)({address} + 0)", word = out(reg) word, address = in(reg) address, options(pure, readonly, nostack));
+    }
+    u64::from_le(word)
 }
 
 /// `struct bpf_dynptr`: opaque.

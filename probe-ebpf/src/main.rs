@@ -49,12 +49,12 @@ fn try_receive(ctx: &BtfTracePointContext) -> Option<()> {
             return None;
         }
     };
-    let rest = length - offset;
-    if connection.stream.skips() && connection.stream.left >= u64::from(rest) {
-        connection.stream.skip(u64::from(rest));
+    let mut read = Read::new(offset, length);
+    read.pass_over(&mut connection.stream);
+    if read.offset >= length {
         return None;
     }
-    let found = reader::process(skb, place.skb_offset, Read::new(offset, length), connection, trial)?;
+    let found = reader::process(skb, place.skb_offset, read, connection, trial)?;
     count::found(connection, found)
 }
 

@@ -10,7 +10,7 @@ use common::word;
 use core::ffi::c_void;
 use core::ptr::from_mut;
 
-use crate::kernel::{Dynptr, bounded, dynptr_from_skb};
+use crate::kernel::{Dynptr, bounded, dynptr_from_skb, load_word};
 use crate::{lose, maps};
 
 /// Bytes that a window holds; an ordinary head fits.
@@ -28,7 +28,7 @@ const MAX_TURNS: u32 = 1 << 22;
 #[repr(C)]
 pub(crate) struct Job {
     /// A copy of the stretch of the read that is being looked at, and bytes of any value.
-    window: [u8; (HIGHEST + word::BYTES) as usize],
+    window: [u8; (HIGHEST + 1 + 2 * word::BYTES) as usize],
     read: Read,
     skb_offset: u32,
     /// Requests by version.
@@ -74,8 +74,20 @@ impl Window for DynptrSource {
     #[inline(always)]
     fn word(&self, at: u32) -> u64 {
         let at = bounded::<{ HIGHEST as i32 }>(at);
-        // SAFETY: within the window, which ends a word behind the highest address.
-        u64::from_le(unsafe { self.window.add(at as usize).cast::<u64>().read_unaligned() })
+        // SAFETY: within the window, which ends two words behind the highest address.
+        unsafe { load_word(self.window.add(at as usize)) }
+    }
+
+    #[inline(always)]
+    fn pair(&self, at: u32) -> (u64, u64) {
+        let at = bounded::<{ HIGHEST as i32 }>(at);
+        // SAFETY: within the window, which ends two words behind the highest address.
+        unsafe { (load_word(self.window.add(at as usize)), load_word(self.window.add(at as usize + 8))) }
+    }
+
+    #[inline(always)]
+    fn somewhere(&self, at: u32) -> u32 {
+        bounded::<{ HIGHEST as i32 }>(at) as u32
     }
 }
 
@@ -85,12 +97,12 @@ impl Source for DynptrSource {
     #[inline(always)]
     fn fill(&mut self, offset: u32, length: u32) -> bool {
         let length = bounded::<{ HIGHEST as i32 }>(length);
-        if length == 0 || length > CAPACITY {
+        if length == 0 || length > CAPACITY.into() {
             return false;
         }
         let (dynptr, offset) = (self.dynptr.cast_mut().cast(), self.skb_offset + offset);
         // SAFETY: `length` is at most what the window holds.
-        unsafe { bpf_dynptr_read(self.window.cast(), length.into(), dynptr, offset.into(), 0) == 0 }
+        unsafe { bpf_dynptr_read(self.window.cast(), length as u32, dynptr, offset.into(), 0) == 0 }
     }
 }
 
@@ -131,21 +143,30 @@ fn take_turns(skb: *const u8, job: *mut Job, connection: *mut Connection) -> boo
         return false;
     }
     let mut work = Work { job, connection, dynptr: &raw const dynptr };
-    // SAFETY: `work` outlives the loop, and `take_turn` is the callback for it.
-    unsafe { bpf_loop(MAX_TURNS, take_turn as *mut c_void, from_mut(&mut work).cast(), 0) };
+    // An ordinary request is one turn: no call for it.
+    if turn_once(&mut work) {
+        // SAFETY: `work` outlives the loop, and `take_turn` is the callback for it.
+        unsafe { bpf_loop(MAX_TURNS, take_turn as *mut c_void, from_mut(&mut work).cast(), 0) };
+    }
     true
 }
 
 /// `long callback(u64 index, void *context)`: 0 to go on, 1 to stop.
 extern "C" fn take_turn(_index: u64, work: *mut Work) -> i64 {
-    const GO_ON: i64 = 0;
-    const STOP: i64 = 1;
     // SAFETY: `bpf_loop` hands over what `take_turns` gave it.
-    let (job, connection, dynptr) = unsafe { (&mut *(*work).job, &mut *(*work).connection, (*work).dynptr) };
-    let mut source = DynptrSource { dynptr, window: job.window.as_mut_ptr(), skb_offset: job.skb_offset };
+    let more = turn_once(unsafe { &mut *work });
+    i64::from(!more)
+}
+
+/// One turn; says whether there is more to do.
+#[inline(always)]
+fn turn_once(work: &mut Work) -> bool {
+    // SAFETY: `take_turns` was given both.
+    let (job, connection) = unsafe { (&mut *work.job, &mut *work.connection) };
+    let mut source = DynptrSource { dynptr: work.dynptr, window: job.window.as_mut_ptr(), skb_offset: job.skb_offset };
     match turn(&mut connection.stream, &mut source, &mut job.read) {
-        None => STOP,
-        Some(Event::None) => GO_ON,
+        None => return false,
+        Some(Event::None) => {}
         Some(Event::Request(version)) => {
             match version {
                 Version::Http10 => job.requests[0] += 1,
@@ -154,11 +175,11 @@ extern "C" fn take_turn(_index: u64, work: *mut Work) -> i64 {
             }
             job.resynced |= job.trial;
             job.trial = 0;
-            GO_ON
         }
         Some(Event::Failed(cause)) => {
             job.failure = cause as u32 + 1;
-            STOP
+            return false;
         }
     }
+    job.read.offset < job.read.end
 }

@@ -76,7 +76,7 @@ impl LoadError {
         match error {
             ProgramError::Btf(BtfError::UnknownBtfTypeName { .. }) => Self::NoTracepoint,
             ProgramError::LoadError { io_error, verifier_log } => {
-                tracing::info!(%verifier_log, "verifier");
+                tracing::debug!(%verifier_log, "verifier");
                 match io_error.kind() {
                     ErrorKind::PermissionDenied if !verifier_log.to_string().trim().is_empty() => {
                         Self::Verifier(last_line(&verifier_log.to_string()))

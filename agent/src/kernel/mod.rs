@@ -21,6 +21,7 @@ use common::maps::ProcessKey;
 pub use error::LoadError;
 
 use crate::counts::Reading;
+use crate::tick::Probe;
 use counters::Counters;
 use sys::Plain;
 
@@ -67,32 +68,6 @@ impl Kernel {
         Ok(Self { ebpf, counters, holds_preemption })
     }
 
-    /// Everything counted so far; `at` is handed through.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel said.
-    pub fn read(&mut self, at: Duration) -> io::Result<Reading> {
-        let skipped_calls = self.program_statistics()?.skipped_calls;
-        self.counters.read(at, skipped_calls)
-    }
-
-    /// Frees the slots of processes that have ended and whose last counts have been read.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel said.
-    pub fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()> {
-        self.counters.release(ended)
-    }
-
-    /// How the probe reads, for people.
-    #[must_use]
-    pub fn description(&self) -> String {
-        let preemption = if self.holds_preemption { "preemption held off" } else { "preemption not held off" };
-        format!("tp_btf/{TRACEPOINT}, dynptr reader, {preemption}")
-    }
-
     /// What the kernel notes of the probe itself.
     ///
     /// # Errors
@@ -101,6 +76,22 @@ impl Kernel {
     pub fn program_statistics(&self) -> io::Result<ProgramStatistics> {
         let program = self.ebpf.program("receive").ok_or(ErrorKindMissing)?;
         program_statistics(program)
+    }
+}
+
+impl Probe for Kernel {
+    fn read(&mut self, at: Duration) -> io::Result<Reading> {
+        let skipped_calls = self.program_statistics()?.skipped_calls;
+        self.counters.read(at, skipped_calls)
+    }
+
+    fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()> {
+        self.counters.release(ended)
+    }
+
+    fn description(&self) -> String {
+        let preemption = if self.holds_preemption { "preemption held off" } else { "preemption not held off" };
+        format!("tp_btf/{TRACEPOINT}, dynptr reader, {preemption}")
     }
 }
 

@@ -118,12 +118,12 @@ fn sparkline(process: &Process) -> String {
     process.history.last(LENGTH).map(|rate| LEVELS[level(rate)]).collect()
 }
 
-/// Thousands set apart by a narrow space.
+/// Thousands set apart by a blank.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 2);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(' ');
         }
         grouped.push(digit);

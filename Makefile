@@ -1,0 +1,55 @@
+# Every task is one command, the first included: each installs what it needs and is missing.
+# The work is done by scripts in .ci, which can be called without make.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-kernels bench lint fuzz fmt static clean ci
+
+TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
+# Arguments for the agent: make run ARGS="--help"
+ARGS ?=
+# make setup SETUP="test kernels"; .ci/setup names the groups.
+SETUP ?= build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+setup: ## install what the build needs (SETUP="all" for every task's needs)
+	@.ci/setup $(SETUP)
+
+run: ## build the agent and run it here, as root (ARGS="..." for its flags); needs no cluster
+	@.ci/setup build
+	cargo build --release --locked
+	@.ci/root $(TARGET_DIR)/release/scope-http-requests $(ARGS)
+
+test: ## every test that runs on this machine's own kernel
+	@.ci/setup test
+	@.ci/test
+
+test-kernels: ## the cases on stock Debian kernels in QEMU (KERNELS="6.1 6.12")
+	@.ci/setup kernels
+	@.ci/test-kernels $(KERNELS)
+
+bench: ## the figures of docs/performance.md, measured here
+	@.ci/setup test
+	@.ci/bench
+
+lint: ## formatting, clippy, docs, licences, shellcheck
+	@.ci/setup lint
+	@.ci/lint
+
+fuzz: ## every fuzz target, FUZZ_SECONDS each (60)
+	@.ci/setup fuzz
+	@.ci/fuzz
+
+fmt: ## format the Rust code
+	cargo fmt --all
+
+static: ## a static binary, for images and for kernels in QEMU
+	@.ci/setup build
+	@.ci/static
+
+ci: ## all that must pass before a change lands
+	@.ci/run
+
+clean: ## remove what was built (not the cache outside the clone)
+	cargo clean
