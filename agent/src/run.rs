@@ -166,6 +166,7 @@ async fn show(
             processes = snapshot.processes.len(),
             ended = snapshot.ended.processes,
             losses = summary::losses(&snapshot.losses),
+            joined = summary::joined(&snapshot.losses),
             busiest = summary::line(&snapshot),
             "requests"
         );

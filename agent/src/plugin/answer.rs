@@ -1,6 +1,6 @@
 //! What each request on the plugin socket is answered with. EDGE.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -33,7 +33,9 @@ pub struct Reports {
     host: Arc<str>,
     /// The number of the tick that it reports on.
     rendered: Mutex<Option<(u64, Bytes)>>,
-    host_checked: AtomicBool,
+    /// The Scope probe whose name for the host was compared last.
+    compared: AtomicU32,
+    warned: AtomicBool,
 }
 
 impl Reports {
@@ -41,7 +43,13 @@ impl Reports {
     #[must_use]
     pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
         let host = Arc::clone(&snapshots.borrow().host);
-        Self { snapshots, host, rendered: Mutex::new(None), host_checked: AtomicBool::new(false) }
+        Self {
+            snapshots,
+            host,
+            rendered: Mutex::new(None),
+            compared: AtomicU32::new(0),
+            warned: AtomicBool::new(false),
+        }
     }
 }
 
@@ -60,20 +68,20 @@ impl Answers for Reports {
         Ok(report)
     }
 
-    /// Compares the names of the host until it could once.
+    /// Compares the names of the host, once with each Scope probe, until there is a warning.
     fn polled_by_scope(&self, pid: Option<u32>) {
         let Some(pid) = pid else { return };
-        if self.host_checked.load(Ordering::Relaxed) {
+        if self.warned.load(Ordering::Relaxed) || self.compared.swap(pid, Ordering::Relaxed) == pid {
             return;
         }
         match peer::host_name(pid) {
             Ok(Some(scopes)) => {
-                self.host_checked.store(true, Ordering::Relaxed);
                 if let Some(warning) = scope_host::mismatch(&self.host, &scopes) {
+                    self.warned.store(true, Ordering::Relaxed);
                     tracing::warn!("{warning}");
                 }
             }
-            Ok(None) => {}
+            Ok(None) => tracing::debug!(pid, "nothing tells how Scope calls this host"),
             Err(error) => tracing::debug!(pid, %error, "cannot tell how Scope calls this host"),
         }
     }
