@@ -136,3 +136,53 @@ fn of_type(content_type: &'static str, content: Bytes) -> Response<Full<Bytes>> 
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::HeldLines;
+    use std::io::{Read as _, Write as _};
+    use std::process::{Child, Command, Stdio};
+
+    /// A process that has this name for the host.
+    fn scope(name: &str) -> Child {
+        let mut command = Command::new("cat");
+        command.env("SCOPE_HOSTNAME", name).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Once it echoes it has its environment.
+        child.stdin.as_mut().unwrap().write_all(b".").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        child
+    }
+
+    fn end(mut child: Child) {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+
+    #[track_caller]
+    fn check(names: &[&str], expected: usize) {
+        let (_sender, snapshots) = watch::channel(Arc::new(Snapshot::empty("node-1".into())));
+        let (reports, lines) = (Reports::new(snapshots), HeldLines::default());
+        let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for name in names {
+                let scope = scope(name);
+                // It polls every second.
+                (0..3).for_each(|_| reports.polled_by_scope(Some(scope.id())));
+                end(scope);
+            }
+            reports.polled_by_scope(None);
+        });
+        let lines = lines.last(usize::MAX);
+        assert_eq!(lines.len(), expected, "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains("WARN") && line.contains("--hostname=node-2")), "{lines:?}");
+    }
+
+    #[test]
+    fn another_name_for_the_host_is_warned_about_once() {
+        check(&["node-1"], 0);
+        check(&["node-2"], 1);
+        check(&["node-1", "node-2", "node-2"], 1);
+    }
+}
