@@ -27,7 +27,7 @@ pub struct Expected {
 impl Expected {
     fn is_met_by(&self, counted: &Counted) -> bool {
         // A connection older than the probe belongs to no process yet.
-        let own = self.losses.iter().filter(|(cause, _)| *cause != Failure::Joined).map(|(_, count)| count).sum();
+        let own: u64 = self.losses.iter().filter(|(cause, _)| *cause != Failure::Joined).map(|(_, count)| count).sum();
         let losses = self.losses.iter().all(|(cause, count)| counted.failures[*cause as usize] >= *count);
         let requests = (counted.here, counted.elsewhere) == (self.here, self.elsewhere);
         requests && losses && counted.unsynced == own && counted.resynced >= self.resynced
