@@ -18,6 +18,10 @@ pub struct Connection {
     pub slot: u32,
     /// How much had been sent on the socket at its last read, while unsynced.
     pub sent: u32,
+    /// `AF_UNIX`: where in its buffer the next byte is expected; 0 at the start of a new one.
+    pub buffer_offset: u32,
+    /// Always zero; keeps the struct free of undefined bytes.
+    pub reserved: u32,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 64);
@@ -36,6 +40,19 @@ pub enum Arrival {
 }
 
 impl Connection {
+    /// The position of a read on an `AF_UNIX` stream, which has no sequence numbers: `consumed` bytes
+    /// of the buffer were read before, `length` are being read, and `buffer_length` are in it. What
+    /// was expected tells whether bytes of this buffer are read again or were missed; buffers that
+    /// were missed whole cannot be noticed.
+    #[inline(always)]
+    pub fn unix_position(&mut self, consumed: u32, length: u32, buffer_length: u32) -> u64 {
+        let expected = u64::from(self.buffer_offset);
+        let position = self.next.wrapping_add(u64::from(consumed)).wrapping_sub(expected);
+        let behind = consumed.wrapping_add(length);
+        self.buffer_offset = if behind < buffer_length { behind } else { 0 };
+        position
+    }
+
     /// Takes note of a read of `length` bytes at `position`, on a socket that has `sent` so many
     /// bytes (modulo 2^32).
     #[inline(always)]
