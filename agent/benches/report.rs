@@ -1,6 +1,5 @@
-//! Time and size of the report at the number of processes at which it is bounded, and of the tick before it.
-//!
-//! `cargo bench --bench report`
+//! Time and size of the report at the number of processes at which it is bounded, and time of the
+//! tick before it.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +11,34 @@ use agent::snapshot::Snapshots;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 
+use crate::Figures;
+use crate::spread::Spread;
+use crate::table::Figure;
+
 /// Enough for a median that stands still.
-const ROUNDS: u32 = 101;
+const ROUNDS: u64 = 101;
+
+pub(crate) fn measure() -> Figures {
+    let mut rates = Rates::new(Duration::ZERO);
+    let mut snapshots = Snapshots::new("ip-10-0-0-1.eu-central-1.compute.internal".into());
+    let (mut ticks, mut reports, mut size) = (Vec::new(), Vec::new(), 0);
+    for second in 1..=ROUNDS {
+        let reading = reading(second);
+        let started = Instant::now();
+        let elapsed = rates.advance(&reading, &[], Identity::from_counts);
+        let snapshot = snapshots.take(&rates, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at);
+        ticks.push(milliseconds(started));
+        let started = Instant::now();
+        size = render(&snapshot).len();
+        reports.push(milliseconds(started));
+    }
+    let processes = format!("{MAX_REPORTED_PROCESSES} processes");
+    Ok(vec![
+        Figure::new("tick: rates and snapshot", "ms", Spread::of(ticks)).note(processes.as_str()),
+        Figure::new("report", "ms", Spread::of(reports)).at_most(5.0).note(processes.as_str()),
+        Figure::once("report", "KiB", size as f64 / 1024.0).note(processes),
+    ])
+}
 
 fn reading(second: u64) -> Reading {
     let processes = (1..=MAX_REPORTED_PROCESSES as u32).map(|pid| ProcessCounts {
@@ -26,28 +51,6 @@ fn reading(second: u64) -> Reading {
     Reading { at: Duration::from_millis(second * 1001), processes: processes.collect(), ..Reading::default() }
 }
 
-fn main() {
-    let mut rates = Rates::new(Duration::ZERO);
-    let mut snapshots = Snapshots::new("ip-10-0-0-1.eu-central-1.compute.internal".into());
-    let (mut ticks, mut reports, mut size) = (Vec::new(), Vec::new(), 0);
-    for round in 1..=ROUNDS {
-        let reading = reading(round.into());
-        let started = Instant::now();
-        let elapsed = rates.advance(&reading, &[], Identity::from_counts);
-        let snapshot = snapshots.take(&rates, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at);
-        ticks.push(started.elapsed());
-        let started = Instant::now();
-        size = render(&snapshot).len();
-        reports.push(started.elapsed());
-    }
-    println!("processes\t{MAX_REPORTED_PROCESSES}");
-    print("tick (rates and snapshot)", ticks);
-    print("report", reports);
-    println!("report\t{size} bytes");
-}
-
-fn print(what: &str, mut times: Vec<Duration>) {
-    times.sort_unstable();
-    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-    println!("{what}\tmedian {:.2} ms\tworst {:.2} ms", median.as_secs_f64() * 1e3, worst.as_secs_f64() * 1e3);
+fn milliseconds(started: Instant) -> f64 {
+    started.elapsed().as_secs_f64() * 1e3
 }
