@@ -102,7 +102,7 @@ impl Source for DynptrSource {
         }
         let (dynptr, offset) = (self.dynptr.cast_mut().cast(), self.skb_offset + offset);
         // SAFETY: `length` is at most what the window holds.
-        unsafe { bpf_dynptr_read(self.window.cast(), length as u32, dynptr, offset.into(), 0) == 0 }
+        unsafe { bpf_dynptr_read(self.window.cast(), length as u32, dynptr, offset, 0) == 0 }
     }
 }
 

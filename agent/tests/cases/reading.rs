@@ -14,6 +14,8 @@ use crate::raw;
 use crate::streams::GET;
 
 type Server = TcpStream;
+/// Takes so many bytes from a socket.
+type Way = fn(&mut Server, usize) -> io::Result<()>;
 
 pub fn cases() -> Vec<Case> {
     let mut cases = ways();
@@ -24,9 +26,9 @@ pub fn cases() -> Vec<Case> {
 
 /// Ways to read two pipelined requests completely.
 fn ways() -> Vec<Case> {
-    let ways: Vec<(&str, fn(&mut Server, usize) -> io::Result<()>)> = vec![
+    let ways: Vec<(&str, Way)> = vec![
         ("readv, over tiny, empty and more than 16 segments", |server, length| {
-            let mut storage = vec![[0_u8; 3]; 40];
+            let mut storage = [[0_u8; 3]; 40];
             let mut received = 0;
             while received < length {
                 let mut slices: Vec<_> = storage
@@ -147,7 +149,7 @@ fn gaps() -> Vec<Case> {
     let body = "b".repeat(1000);
     let post = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
     let gap = |requests, resynced| Expected { losses: vec![(Failure::Gap, 1)], resynced, ..here(requests) };
-    let in_body = |skip: fn(&mut Server, usize) -> io::Result<()>| {
+    let in_body = |skip: Way| {
         let (post, body) = (post.clone(), body.clone());
         move |_: &mut crate::lab::Lab| {
             let (mut client, mut server) = loopback()?;
@@ -162,7 +164,7 @@ fn gaps() -> Vec<Case> {
             Ok(())
         }
     };
-    let outside = |skip: fn(&mut Server, usize) -> io::Result<()>| {
+    let outside = |skip: Way| {
         move |_: &mut crate::lab::Lab| {
             let (mut client, mut server) = loopback()?;
             let mut exchange = |skipped: bool| -> io::Result<()> {
@@ -226,13 +228,8 @@ fn complete(received: usize, length: usize) -> io::Result<()> {
 
 /// Waits until so many bytes can be read at once.
 pub fn wait_for(server: &Server, length: usize) -> io::Result<()> {
-    loop {
-        let mut buffer = vec![0; length];
-        // Asks how much is there without a read: FIONREAD.
-        if rustix::io::ioctl_fionread(server)? >= length as u64 {
-            return Ok(());
-        }
-        buffer.clear();
+    while rustix::io::ioctl_fionread(server)? < length as u64 {
         std::thread::yield_now();
     }
+    Ok(())
 }
