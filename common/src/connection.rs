@@ -20,8 +20,8 @@ pub struct Connection {
     pub sent: u32,
     /// `AF_UNIX`: where in its buffer the next byte is expected; 0 at the start of a new one.
     pub buffer_offset: u32,
-    /// Always zero; keeps the struct free of undefined bytes.
-    pub reserved: u32,
+    /// `AF_UNIX`: not 0 when the connection is older than the probe and has not been read from since.
+    pub joined: u32,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 64);
@@ -50,12 +50,14 @@ impl Connection {
     #[inline(always)]
     pub fn unix_position(&mut self, consumed: u32, length: u32, buffer_length: u32) -> u64 {
         let expected = self.buffer_offset;
+        let joined = self.joined != 0;
+        self.joined = 0;
         let behind = consumed.wrapping_add(length);
         self.buffer_offset = if behind < buffer_length { behind } else { 0 };
-        if consumed >= expected {
+        if consumed >= expected && !joined {
             return self.next.wrapping_add(u64::from(consumed - expected));
         }
-        // Another buffer, and the rest of the last one was never read.
+        // Another buffer, and the rest of the last one was never read; or nothing is known of before.
         self.next = 0;
         UNKNOWN_GAP
     }
@@ -141,6 +143,17 @@ mod tests {
         check_unix(&[(0, 40, process), (0, 100, gap)]);
         check_unix(&[(0, 100, process), (10, 90, gap)]);
         check_unix(&[(10, 90, Arrival::Lost(Failure::Joined))]);
+    }
+
+    #[test]
+    fn a_unix_connection_older_than_the_probe_has_joined() {
+        let mut connection = Connection { joined: 1, ..Connection::default() };
+        let mut read = || {
+            let position = connection.unix_position(0, BUFFER, BUFFER);
+            connection.arrive(position, BUFFER, connection.sent + 1)
+        };
+        assert_eq!(read(), Arrival::Lost(Failure::Joined));
+        assert_eq!(read(), Arrival::Try);
     }
 
     #[test]

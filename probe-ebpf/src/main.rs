@@ -6,6 +6,7 @@
 mod count;
 mod kernel;
 mod maps;
+mod mark;
 mod reader;
 mod socket;
 mod syscall;

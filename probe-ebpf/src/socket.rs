@@ -34,7 +34,11 @@ pub(crate) struct Place {
 impl Socket {
     #[inline(always)]
     pub(crate) fn of(skb: *const u8) -> Option<Self> {
-        let socket: *const u8 = member(skb, offset!(skb_sk));
+        Self::from(member(skb, offset!(skb_sk)))
+    }
+
+    #[inline(always)]
+    pub(crate) fn from(socket: *const u8) -> Option<Self> {
         if socket.is_null() {
             return None;
         }

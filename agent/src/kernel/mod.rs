@@ -12,7 +12,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
-use aya::programs::BtfTracePoint;
+use aya::programs::{BtfTracePoint, Iter};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_obj::btf::BtfKind;
 use common::layout::{CONSTANTS, Constants, KernelFunction, Layout};
@@ -65,6 +65,9 @@ impl Kernel {
             .map_err(LoadError::from_ebpf)?;
         let counters = Counters::take(&mut ebpf).map_err(|error| LoadError::from_ebpf(error.into()))?;
         attach(&mut ebpf, "receive", &btf)?;
+        if let Err(error) = mark_open_connections(&mut ebpf, &btf) {
+            tracing::warn!(%error, "Unix connections older than the agent cannot be told from new ones");
+        }
         drop((btf, code));
         sys::return_freed_memory();
         Ok(Self { ebpf, counters, holds_preemption })
@@ -150,6 +153,18 @@ fn attach(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), LoadError> {
     let program: &mut BtfTracePoint = program.try_into().map_err(LoadError::from_program)?;
     program.load(TRACEPOINT, btf).map_err(LoadError::from_program)?;
     program.attach().map_err(LoadError::from_program)?;
+    Ok(())
+}
+
+/// Runs the probe's iterator over all open files once. After attaching: a connection opened in
+/// between is taken for an old one, never the other way round.
+fn mark_open_connections(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
+    let program = ebpf.program_mut("mark_open").ok_or_else(|| LoadError::Other("no iterator".to_owned()))?;
+    let program: &mut Iter = program.try_into().map_err(LoadError::from_program)?;
+    program.load("task_file", btf).map_err(LoadError::from_program)?;
+    let link = program.attach().and_then(|id| program.take_link(id)).map_err(LoadError::from_program)?;
+    let mut files = link.into_file().map_err(|error| LoadError::Other(error.to_string()))?;
+    io::copy(&mut files, &mut io::sink()).map_err(|error| LoadError::Other(error.to_string()))?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 
 use common::failure::Failure;
 
@@ -15,6 +16,7 @@ pub struct Old {
     idle: (TcpStream, TcpStream),
     in_body: (TcpStream, TcpStream),
     unused: (TcpStream, TcpStream),
+    unix: (UnixStream, UnixStream),
 }
 
 const BODY: usize = 10_000;
@@ -27,12 +29,14 @@ impl Old {
         in_body.0.write_all(head.as_bytes())?;
         in_body.0.write_all(&vec![b'x'; BODY / 2])?;
         in_body.1.read_exact(&mut vec![0; head.len() + BODY / 2])?;
-        Ok(Self { idle, in_body, unused: loopback()? })
+        let mut unix = UnixStream::pair()?;
+        exchange(&mut unix, GET.as_bytes())?;
+        Ok(Self { idle, in_body, unused: loopback()?, unix })
     }
 }
 
 pub fn cases(old: Old) -> Vec<Case> {
-    let Old { mut idle, mut in_body, mut unused } = old;
+    let Old { mut idle, mut in_body, mut unused, mut unix } = old;
     let joined = |requests| Expected { losses: vec![(Failure::Joined, 1)], resynced: 1, ..here(requests) };
     vec![
         Case::new("older than the probe, idle: counts from the next answer on", joined(2), move |_| {
@@ -49,13 +53,16 @@ pub fn cases(old: Old) -> Vec<Case> {
             server.write_all(ANSWER)?;
             (0..2).try_for_each(|_| exchange(&mut in_body, GET.as_bytes()))
         }),
+        Case::new("Unix, older than the probe: counts from the second read on", joined(2), move |_| {
+            (0..3).try_for_each(|_| exchange(&mut unix, GET.as_bytes()))
+        }),
         Case::new("older than the probe, never read from: certain", here(3), move |_| {
             (0..3).try_for_each(|_| exchange(&mut unused, GET.as_bytes()))
         }),
     ]
 }
 
-fn exchange((client, server): &mut (TcpStream, TcpStream), request: &[u8]) -> io::Result<()> {
+fn exchange<S: io::Read + io::Write>((client, server): &mut (S, S), request: &[u8]) -> io::Result<()> {
     client.write_all(request)?;
     server.read_exact(&mut vec![0; request.len()])?;
     server.write_all(ANSWER)?;
