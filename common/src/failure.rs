@@ -52,7 +52,7 @@ failures! {
     StorageFull = "storage_full",
         "The kernel had no memory for the state of a connection; its requests are not counted.";
     ProcessTableFull = "process_table_full",
-        "The table of processes was full; requests of further processes are not counted.";
+        "The table of processes was full; requests of further processes are counted here only.";
     UnsupportedTransport = "unsupported_transport",
         "Data arrived over a transport whose stream position the probe cannot follow (MPTCP); it is not counted.";
 }

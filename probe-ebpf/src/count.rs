@@ -7,7 +7,7 @@ use common::failure::Failure;
 use common::maps::{Counts, ProcessKey, Version};
 
 use crate::kernel::{constant, member, offset};
-use crate::maps::{COUNTS, FREE_SLOTS, PROCESSES, SLOTS, count_failure, events};
+use crate::maps::{COUNTS, FREE_SLOTS, PROCESSES, SLOTS, count_failure, count_failures, events};
 use crate::reader::Job;
 
 /// PID namespaces nest at most this deep (`MAX_PID_NS_LEVEL`).
@@ -20,7 +20,11 @@ const UPID_BYTES: u32 = 16;
 pub(crate) fn found(connection: &mut Connection, job: &Job) -> Option<()> {
     let [http10, http11, http2] = job.requests;
     if http10 | http11 | http2 != 0 {
-        let counts = current(connection)?;
+        let Some(counts) = current(connection) else {
+            let lost = u64::from(http10) + u64::from(http11) + u64::from(http2);
+            count_failures(Failure::ProcessTableFull as u32, lost);
+            return None;
+        };
         counts.requests[Version::Http10 as usize] += u64::from(http10);
         counts.requests[Version::Http11 as usize] += u64::from(http11);
         counts.requests[Version::Http2 as usize] += u64::from(http2);
@@ -64,12 +68,8 @@ fn current_process() -> (ProcessKey, *const u8) {
 fn current<'a>(connection: &mut Connection) -> Option<&'a mut Counts> {
     let (key, leader) = current_process();
     if connection.process != key {
-        let Some(found) = find_slot(&key, leader) else {
-            count_failure(Failure::ProcessTableFull as u32);
-            return None;
-        };
+        connection.slot = find_slot(&key, leader)?;
         connection.process = key;
-        connection.slot = found;
     }
     slot(connection.slot)
 }

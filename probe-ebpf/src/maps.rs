@@ -71,9 +71,15 @@ pub(crate) fn events<'a>() -> Option<&'a mut Events> {
 
 #[inline(always)]
 pub(crate) fn count_failure(cause: u32) {
+    count_failures(cause, 1);
+}
+
+/// `cause` is a number here because it may come out of a map; one that no cause has is not counted.
+#[inline(always)]
+pub(crate) fn count_failures(cause: u32, count: u64) {
     const MASK: i32 = Failure::COUNT.next_power_of_two() as i32 - 1;
     let cause = bounded::<MASK>(cause);
     if let Some(counter) = events().and_then(|events| events.failures.get_mut(cause as usize)) {
-        *counter += 1;
+        *counter += count;
     }
 }
