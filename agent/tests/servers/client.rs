@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use crate::process::Tool;
+use crate::session::Session;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What bodies consist of.
 pub const FAKE: &str = "GET /fake HTTP/1.1\r\nHost: fake\r\n\r\n";
@@ -92,6 +95,14 @@ pub fn exchange(address: &Address, stream: &[u8], piece: usize, requests: usize)
     let answers = String::from_utf8_lossy(&answers);
     let good = answers.matches("HTTP/1.1 200 ").count();
     ensure!(good == requests, "{good} of {requests} requests were answered with 200: {:.200}", answers);
+    Ok(())
+}
+
+/// h2load: exactly so many requests, all of which must succeed.
+pub fn h2load(session: &mut Session, requests: usize, options: &str, url: &str) -> Result<()> {
+    let tool = Tool::new("h2load")?.arg(format!("--requests={requests}")).args(options).arg(url);
+    let report = session.run(tool)?;
+    ensure!(report.contains(&format!(" {requests} succeeded,")), "h2load: {report}");
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use crate::client::{Address, exchange, gets, post, post_chunked};
+use crate::client::{Address, exchange, gets, h2load, post, post_chunked};
 use crate::nginx::{Nginx, curl, data, fake_file};
 use crate::process::{Process, Tool, free_port, wait_for};
 use crate::session::Session;
@@ -62,13 +62,13 @@ backend back
         Ok(Self { port, process, socket })
     }
 
-    /// The frontend's own counter of requests.
-    fn requests(&self) -> Result<u64> {
+    /// One of the frontend's own counters.
+    fn frontend(&self, counter: &str) -> Result<u64> {
         let table = ask(&self.socket, "show stat")?;
         let mut lines = table.trim_start_matches("# ").lines().map(|line| line.split(','));
         let header = lines.next().context("show stat has a header")?;
         let row = lines.find(|row| row.clone().next() == Some("front")).context("and the frontend's row")?;
-        let (_, count) = header.zip(row).find(|(name, _)| *name == "req_tot").context("and a counter of requests")?;
+        let (_, count) = header.zip(row).find(|(name, _)| *name == counter).context("and the counter")?;
         Ok(count.parse()?)
     }
 
@@ -83,7 +83,7 @@ backend back
 
     fn load(&self, session: &mut Session) -> Result<u64> {
         let url = |path: &str| format!("http://127.0.0.1:{}{path}", self.port);
-        session.run(Tool::new("h2load")?.args("--h1 -n 2000 -c 20").arg(url("/")))?;
+        h2load(session, 2000, "--h1 -c 20", &url("/"))?;
         session.run(curl()?.arg("--header").arg("Connection: close").arg(url("/[1-50]")))?;
         let file = fake_file(session, 2 << 20)?;
         session.run(curl()?.arg("--data-binary").arg(data(&file)).arg(url("/")))?;
@@ -108,7 +108,7 @@ pub fn http(session: &mut Session) -> Result<()> {
     let haproxy = Haproxy::start(session, "http", nginx.port, "", "")?;
     let sent = haproxy.load(session)?;
     session.sent(2 * sent);
-    let requests = haproxy.requests()?;
+    let requests = haproxy.frontend("req_tot")?;
     haproxy.finish(session, requests)?;
     nginx.finish(session)?;
     Ok(())
@@ -126,14 +126,22 @@ pub fn tcp(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// The kernel moves the bytes: HAProxy receives what it reads before it begins to splice.
+/// The kernel moves the bytes of a connection, all but what HAProxy reads before its server has
+/// accepted. It says how many bytes it moved, and all requests have the same length.
 pub fn tcp_splicing(session: &mut Session) -> Result<()> {
+    const REQUESTS: u64 = 2000;
     let nginx = Nginx::start(session, "")?;
     let haproxy = Haproxy::start(session, "tcp", nginx.port, "", "option splice-request")?;
-    haproxy.load(session)?;
-    eprintln!("spliced {} {}", haproxy.spliced()?, ask(&haproxy.socket, "show stat")?);
+    let url = format!("http://127.0.0.1:{}/", haproxy.port);
+    h2load(session, REQUESTS as usize, "--h1 -c 20", &url)?;
+    let bytes = haproxy.frontend("bin")?;
+    let read = bytes - haproxy.spliced()?;
+    let length = bytes / REQUESTS;
+    ensure!(bytes % REQUESTS == 0 && read % length == 0, "requests were cut: {read} of {bytes} bytes read");
+    ensure!(read < bytes / 2, "HAProxy hardly splices");
     session.may_lose_sync(haproxy.process.pid());
-    haproxy.finish(session, 0)?;
+    session.sent(REQUESTS + read / length);
+    haproxy.finish(session, read / length)?;
     nginx.finish(session)?;
     Ok(())
 }

@@ -64,6 +64,7 @@ const CASES: &[Case] = &[
     ("Go: connections and pipelining", programs::go_get),
     ("Go: POST streams", programs::go_post),
     ("nghttpd: HTTP/2, h2load and curl", protocols::nghttpd),
+    ("nghttpx: upgrades to h2c and on, before nginx", protocols::nghttpx),
     ("gRPC: unary", |session| grpc::calls(session, "unary")),
     ("gRPC: 1, 2 and 100 streams at a time", |session| grpc::calls(session, "concurrent")),
     ("gRPC: streaming up and down", |session| grpc::calls(session, "streaming")),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use crate::client::{Address, Connection, FAKE, exchange, fakes, gets, post, post_chunked};
+use crate::client::{Address, Connection, FAKE, exchange, fakes, gets, h2load, post, post_chunked};
 use crate::process::{Process, Tool, free_port, wait_for_port};
 use crate::programs::Program;
 use crate::session::{Session, need_ipv6};
@@ -353,10 +353,10 @@ pub fn http2_load(session: &mut Session) -> Result<()> {
     let port = free_port()?;
     let nginx = Nginx::start(session, &format!("listen 127.0.0.1:{port} http2;"))?;
     let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
-    session.run(Tool::new("h2load")?.args("-n 5000 -c 10 -m 1").arg(url("/")))?;
-    session.run(Tool::new("h2load")?.args("-n 10000 -c 10 -m 100 -t 2").arg(url("/")))?;
+    h2load(session, 5000, "-c 10 -m 1", &url("/"))?;
+    h2load(session, 10000, "-c 10 -m 100 -t 2", &url("/"))?;
     let file = fake_file(session, 100_000)?;
-    session.run(Tool::new("h2load")?.args("-n 100 -c 4 -m 10 -d").arg(file).arg(url("/backend/")))?;
+    h2load(session, 100, &format!("-c 4 -m 10 -d {}", file.display()), &url("/backend/"))?;
     session.sent(5000 + 10_000 + 100 * 2);
     nginx.finish(session)?;
     Ok(())

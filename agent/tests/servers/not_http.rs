@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
-use crate::client::{Address, Connection, fakes};
+use crate::client::{Address, Connection, fakes, h2load};
 use crate::nginx::{Nginx, curl};
 use crate::process::{Tool, free_port, wait_for_port};
 use crate::programs::write;
@@ -46,7 +46,7 @@ pub fn response_bodies(session: &mut Session) -> Result<()> {
     for path in ["/small", "/fakes"] {
         let python = Tool::new("python3")?.arg(&client).arg(nginx.port.to_string());
         session.run(python.arg(path).arg(TIMES.to_string()))?;
-        session.run(Tool::new("h2load")?.args("--h1 -n 500 -c 5").arg(nginx.url(path)))?;
+        h2load(session, 500, "--h1 -c 5", &nginx.url(path))?;
         session.run(curl()?.arg(nginx.url(path)))?;
     }
     session.sent(2 * (2 * TIMES + 500 + 1));

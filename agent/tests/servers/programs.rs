@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
 
-use crate::client::{Address, Connection, FAKE, exchange, gets, post, post_chunked};
+use crate::client::{Address, Connection, FAKE, exchange, gets, h2load, post, post_chunked};
 use crate::nginx::{curl, data, fake_file};
 use crate::process::{Process, Tool, output};
 use crate::session::Session;
@@ -90,7 +90,7 @@ pub fn write(session: &Session, name: &str, text: &str) -> Result<PathBuf> {
 
 /// Connections side by side, kept and not, and pipelining: how many requests that is.
 fn load(session: &mut Session, program: &Program, pipelining: bool) -> Result<()> {
-    session.run(Tool::new("h2load")?.args("--h1 -n 2000 -c 20").arg(program.url("/")))?;
+    h2load(session, 2000, "--h1 -c 20", &program.url("/"))?;
     session.run(curl()?.arg("--header").arg("Connection: close").arg(program.url("/[1-50]")))?;
     session.sent(2000 + 50);
     if pipelining {
@@ -177,9 +177,9 @@ pub fn node_connect(session: &mut Session) -> Result<()> {
 
 pub fn node_http2(session: &mut Session) -> Result<()> {
     let program = Program::node(session, "http2.js", include_str!("programs/http2.js"))?;
-    session.run(Tool::new("h2load")?.args("-n 2000 -c 10 -m 20").arg(program.url("/")))?;
+    h2load(session, 2000, "-c 10 -m 20", &program.url("/"))?;
     let file = fake_file(session, 200_000)?;
-    session.run(Tool::new("h2load")?.args("-n 50 -c 2 -m 10 -d").arg(file).arg(program.url("/")))?;
+    h2load(session, 50, &format!("-c 2 -m 10 -d {}", file.display()), &program.url("/"))?;
     session.sent(2050);
     program.finish(session)?;
     Ok(())
