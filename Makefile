@@ -29,7 +29,7 @@ test-kernels: ## the cases on stock Debian kernels in QEMU (KERNELS="6.1 6.12")
 	@.ci/setup kernels
 	@.ci/test-kernels $(KERNELS)
 
-bench: ## the figures of docs/performance.md, measured here
+bench: ## the figures of docs/performance.md, measured here (BENCH_RECORD=1 keeps them)
 	@.ci/setup test
 	@.ci/bench
 

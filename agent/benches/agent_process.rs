@@ -1,0 +1,99 @@
+//! The agent as it is delivered: its own process.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_scope-http-requests");
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running agent whose probe is attached. Ended when dropped.
+pub(crate) struct AgentProcess {
+    child: Child,
+    folder: TempDir,
+}
+
+impl AgentProcess {
+    pub(crate) fn start() -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let log = File::create(folder.path().join("log"))?;
+        let child = Command::new(BINARY)
+            .args(["--no-terminal", "--log-level=warn", "--hostname=bench", "--plugins-root"])
+            .arg(folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let mut agent = Self { child, folder };
+        let deadline = Instant::now() + PATIENCE;
+        while !agent.is_attached() {
+            if Instant::now() > deadline || agent.child.try_wait()?.is_some() {
+                let log = fs::read_to_string(agent.folder.path().join("log"))?;
+                return Err(io::Error::other(format!("the agent does not count: {log}")));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(agent)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn stop(mut self) -> io::Result<()> {
+        self.end();
+        let status = self.child.wait()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("the agent ended with {status}"))) }
+    }
+
+    /// Requests by these processes, as its report has them.
+    pub(crate) fn counted(&self, pids: &[u32]) -> io::Result<u64> {
+        let report: Value = serde_json::from_slice(&self.report()?)?;
+        let total = |pid: &u32| {
+            let node = &report["Process"]["nodes"][format!("bench;{pid}")];
+            node["latest"]["http_requests_total"]["value"].as_str()?.parse::<u64>().ok()
+        };
+        Ok(pids.iter().filter_map(total).sum())
+    }
+
+    fn report(&self) -> io::Result<Vec<u8>> {
+        let mut socket = UnixStream::connect(self.folder.path().join("http-requests/http-requests.sock"))?;
+        socket.write_all(b"GET /report HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer)?;
+        let body = answer.windows(4).position(|end| end == b"\r\n\r\n").map(|end| answer.split_off(end + 4));
+        body.ok_or_else(|| io::Error::other("the agent's answer has no end of its head"))
+    }
+
+    /// Whether it holds the link of an attached program.
+    fn is_attached(&self) -> bool {
+        let Ok(entries) = fs::read_dir(format!("/proc/{}/fdinfo", self.pid())) else { return false };
+        let is_link = |path| fs::read_to_string(path).is_ok_and(|text| text.contains("\nlink_type:"));
+        entries.flatten().any(|entry| is_link(entry.path()))
+    }
+
+    fn end(&self) {
+        if let Some(pid) = Pid::from_raw(self.pid().cast_signed()) {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+}
+
+impl Drop for AgentProcess {
+    fn drop(&mut self) {
+        // Once waited for, its number may be another's.
+        if let Ok(None) = self.child.try_wait() {
+            self.end();
+            let _ = self.child.wait();
+        }
+    }
+}

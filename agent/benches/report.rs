@@ -1,0 +1,56 @@
+//! Time and size of the report at the number of processes at which it is bounded, and time of the
+//! tick before it.
+
+use std::time::{Duration, Instant};
+
+use agent::counts::{Pid, ProcessCounts, Reading};
+use agent::process::Identity;
+use agent::rates::Rates;
+use agent::report::{MAX_REPORTED_PROCESSES, render};
+use agent::snapshot::Snapshots;
+use common::maps::{Counts, ProcessKey};
+use jiff::Timestamp;
+
+use crate::Figures;
+use crate::spread::Spread;
+use crate::table::Figure;
+
+/// Enough for a median that stands still.
+const ROUNDS: u64 = 101;
+
+pub(crate) fn measure() -> Figures {
+    let mut rates = Rates::new(Duration::ZERO);
+    let mut snapshots = Snapshots::new("ip-10-0-0-1.eu-central-1.compute.internal".into());
+    let (mut ticks, mut reports, mut size) = (Vec::new(), Vec::new(), 0);
+    for second in 1..=ROUNDS {
+        let reading = reading(second);
+        let started = Instant::now();
+        let elapsed = rates.advance(&reading, &[], Identity::from_counts);
+        let snapshot = snapshots.take(&rates, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at);
+        ticks.push(milliseconds(started));
+        let started = Instant::now();
+        size = render(&snapshot).len();
+        reports.push(milliseconds(started));
+    }
+    let processes = format!("{MAX_REPORTED_PROCESSES} processes");
+    Ok(vec![
+        Figure::new("tick: rates and snapshot", "ms", Spread::of(ticks)).note(processes.as_str()),
+        Figure::new("report", "ms", Spread::of(reports)).at_most(5.0).note(processes.as_str()),
+        Figure::once("report", "KiB", size as f64 / 1024.0).note(processes),
+    ])
+}
+
+fn reading(second: u64) -> Reading {
+    let processes = (1..=MAX_REPORTED_PROCESSES as u32).map(|pid| ProcessCounts {
+        key: ProcessKey { start_ns: 1, tgid: pid, reserved: 0 },
+        pid: Some(Pid(pid)),
+        command: "server".into(),
+        cgroup_id: 1,
+        counts: Counts { requests: [second, second * u64::from(pid), 0], unsynced: 0 },
+    });
+    Reading { at: Duration::from_millis(second * 1001), processes: processes.collect(), ..Reading::default() }
+}
+
+fn milliseconds(started: Instant) -> f64 {
+    started.elapsed().as_secs_f64() * 1e3
+}
