@@ -1,0 +1,19 @@
+//! A gRPC server and client, both in Python, on gRPC's own C library.
+
+use anyhow::Result;
+
+use crate::process::Tool;
+use crate::programs::{Program, python_with, write};
+use crate::session::{Missing, Session};
+
+pub fn calls(session: &mut Session, kind: &str) -> Result<()> {
+    let python = python_with("grpc").ok_or_else(|| Missing("Python's module grpc".to_owned()))?;
+    let server = write(session, "grpc_server.py", include_str!("programs/grpc_server.py"))?;
+    let client = write(session, "grpc_client.py", include_str!("programs/grpc_client.py"))?;
+    let program = Program::start(session, Tool::at("gRPC server", &python).arg(server))?;
+    let calling = Tool::at("gRPC client", &python).arg(client).arg(program.port.to_string()).arg(kind);
+    let calls = session.run(calling)?.trim().parse()?;
+    session.sent(calls);
+    program.finish(session)?;
+    Ok(())
+}
