@@ -1,2 +1,3 @@
 //! The agent: reads the kernel's counts once a tick and shows them.
+pub mod cgroup;
 pub mod counts;
