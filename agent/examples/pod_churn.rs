@@ -45,16 +45,16 @@ async fn server(seconds: u64, max_mib: f64) {
         .unwrap();
     let mut tick = interval(Duration::from_secs(1) / CHANGES_PER_SECOND as u32);
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut first = None;
+    let mut first: Option<f64> = None;
     for n in 0..seconds * CHANGES_PER_SECOND {
         tick.tick().await;
-        if n == 3 * CHANGES_PER_SECOND {
-            first = Some(resident_mib(watcher.id()));
-        }
-        if n >= 3 * CHANGES_PER_SECOND {
-            server.put(pod(PODS + n));
-            server.remove(&name(n - 3 * CHANGES_PER_SECOND));
-        }
+        // The first three seconds are quiet: the list has arrived by then.
+        let Some(change) = n.checked_sub(3 * CHANGES_PER_SECOND) else {
+            continue;
+        };
+        first.get_or_insert_with(|| resident_mib(watcher.id()));
+        server.put(pod(PODS + change));
+        server.remove(&name(change));
     }
     let last = resident_mib(watcher.id());
     watcher.kill().unwrap();
