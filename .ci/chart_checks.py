@@ -85,7 +85,7 @@ def check_lint():
         broken = Path(shutil.copytree(CHART, Path(folder) / CHART.name))
         (broken / "templates/rbac.yaml").write_text("{{ .Values.nothing.at.all }}")
         check("lint sees a broken template", errors(broken))
-    print("lint: ok, and it sees a broken template")
+    return "lint: ok, and it sees a broken template"
 
 
 def check_objects():
@@ -104,7 +104,7 @@ def check_objects():
     broken = next(document for document in objects(render({})[0]) if document["kind"] == "DaemonSet")
     broken["spec"]["template"]["spec"]["hostPid"] = True
     check("a typo in a rendered object is seen", invalid(broken, "1.33"))
-    print(f"objects: {checked} valid, strictly, on {len(VERSIONS)} versions ({VERSIONS[0]} - {VERSIONS[-1]}); not checked: {', '.join(sorted(UNCHECKED))}")
+    return f"objects: {checked} valid, strictly, on {len(VERSIONS)} versions ({VERSIONS[0]} - {VERSIONS[-1]}); not checked: {', '.join(sorted(UNCHECKED))}"
 
 
 # Values that must be refused, and what the message must name.
@@ -139,7 +139,7 @@ def check_bad_values():
         check("Kubernetes 1.24 is refused", False)
     except helm.HelmError as error:
         check("Kubernetes 1.24 is refused by name", "1.24" in str(error), error)
-    print(f"bad values: {len(BAD)} refused by name, and a Kubernetes that is too old")
+    return f"bad values: {len(BAD)} refused by name, and a Kubernetes that is too old"
 
 
 def check_least_privilege():
@@ -159,7 +159,7 @@ def check_least_privilege():
         exact = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
         token = pod["spec"]["automountServiceAccountToken"]
         check(f"{name}: list and watch of pods, or nothing", rules == (exact if token else []), rules)
-    print("least privilege: as documented in every value set")
+    return "least privilege: as documented in every value set"
 
 
 def check_upgrade():
@@ -178,7 +178,7 @@ def check_upgrade():
     config = helm.Configuration(namespace="weave", kubeconfig=stub.kubeconfig())
     asyncio.run(helm.Uninstall(config).run("shr", wait=False))
     check("uninstalling leaves nothing", not stub.objects, stub.objects.keys())
-    print("install, two upgrades, uninstall: ok")
+    return "install, two upgrades, uninstall: ok"
 
 
 NAMESPACE = """\
@@ -215,14 +215,14 @@ def check_manifests():
                 check(f"{path.name} on {version}", invalid(document, version) is None, invalid(document, version))
         resources = yaml.safe_load((path.parent / "kustomization.yaml").read_text())["resources"]
         check(f"{path.parent.name}: kustomization.yaml names the file", resources == [path.name], resources)
-    print("manifests: current and valid")
+    return "manifests: current and valid"
 
 
 def check_versions():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     workspace = re.search(r'^\[workspace\.package\]\nversion = "([^"]+)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
     check("appVersion is the workspace's version", chart["appVersion"] == workspace, (chart["appVersion"], workspace))
-    print(f"version: {workspace}, the image's default tag")
+    return f"version: {workspace}, the image's default tag"
 
 
 def main():
@@ -232,7 +232,10 @@ def main():
             print(f"wrote {path.relative_to(ROOT)}")
         return
     for step in [check_lint, check_versions, check_bad_values, check_least_privilege, check_upgrade, check_manifests, check_objects]:
-        step()
+        before = len(failures)
+        passed = step()
+        if len(failures) == before:
+            print(passed)
     if failures:
         sys.exit(f"chart: {len(failures)} failed")
 

@@ -22,10 +22,7 @@ const CHANGES_PER_SECOND: u64 = 10;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let first = arguments.next().unwrap_or_else(|| "20".into());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     if first == "watch" {
         runtime.block_on(watcher(&arguments.next().unwrap()));
     } else {
@@ -39,10 +36,8 @@ async fn server(seconds: u64, max_mib: f64) {
     let server = ApiServer::start(Scenario::Serve).await;
     (0..PODS).for_each(|n| server.put(pod(n)));
     let this = std::env::current_exe().unwrap();
-    let mut watcher = std::process::Command::new(this)
-        .args(["watch", &format!("http://{}", server.address)])
-        .spawn()
-        .unwrap();
+    let mut watcher =
+        std::process::Command::new(this).args(["watch", &format!("http://{}", server.address)]).spawn().unwrap();
     let mut tick = interval(Duration::from_secs(1) / CHANGES_PER_SECOND as u32);
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut first: Option<f64> = None;
@@ -59,10 +54,7 @@ async fn server(seconds: u64, max_mib: f64) {
     let last = resident_mib(watcher.id());
     watcher.kill().unwrap();
     watcher.wait().unwrap();
-    println!(
-        "resident at {PODS} pods: {:.1} MiB; after {seconds} s of churn: {last:.1} MiB",
-        first.unwrap()
-    );
+    println!("resident at {PODS} pods: {:.1} MiB; after {seconds} s of churn: {last:.1} MiB", first.unwrap());
     assert!(last <= max_mib, "{last:.1} MiB is more than {max_mib} MiB");
 }
 
@@ -70,17 +62,8 @@ async fn watcher(address: &str) {
     let config = kube::Config::new(address.parse().unwrap());
     let (pods_sender, pods) = watch::channel(Pods::default());
     let (state_sender, state) = watch::channel(State::default());
-    let pace = Pace {
-        start_delay: Duration::ZERO,
-        ..Pace::random()
-    };
-    tokio::spawn(pod_watch::run(
-        config,
-        "node-1".into(),
-        pace,
-        pods_sender,
-        state_sender,
-    ));
+    let pace = Pace { start_delay: Duration::ZERO, ..Pace::random() };
+    tokio::spawn(pod_watch::run(config, "node-1".into(), pace, pods_sender, state_sender));
     let mut tick = interval(Duration::from_secs(60));
     loop {
         tick.tick().await;
@@ -95,10 +78,7 @@ async fn watcher(address: &str) {
 
 fn resident_mib(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
     kib / 1024.0
 }
@@ -112,12 +92,7 @@ fn pod(n: u64) -> Value {
     let statuses: Vec<Value> = (0..2)
         .map(|c| json!({"name": format!("app-{c}"), "containerID": format!("containerd://{:064x}", n * 2 + c), "image": "registry.example/app:1"}))
         .collect();
-    let field = |f: usize| {
-        (
-            format!("f:field-{f}"),
-            json!({".": {}, "f:value": {}, "f:other": {}}),
-        )
-    };
+    let field = |f: usize| (format!("f:field-{f}"), json!({".": {}, "f:value": {}, "f:other": {}}));
     let fields: serde_json::Map<String, Value> = (0..120).map(field).collect();
     json!({
         "metadata": {

@@ -47,9 +47,7 @@ impl Trouble {
                 "bind a ClusterRole with the rule {apiGroups: [\"\"], resources: [pods], verbs: [list, watch]} to this service account \
                  (in the chart: rbac.create=true)"
             }
-            Self::Throttled => {
-                "nothing: the API server is overloaded and is asked again ever more slowly"
-            }
+            Self::Throttled => "nothing: the API server is overloaded and is asked again ever more slowly",
             Self::Refused => "look at the API server's log; it is asked again",
             Self::Unreachable => {
                 "check that this node reaches the API server (NetworkPolicy, proxy, firewall, DNS); it is asked again"
@@ -58,26 +56,19 @@ impl Trouble {
             Self::Garbage => {
                 "check that a Kubernetes API server answers at this address, not a proxy; it is asked again"
             }
-            Self::Configuration => {
-                "correct the service account's files or the kubeconfig; they are read again"
-            }
+            Self::Configuration => "correct the service account's files or the kubeconfig; they are read again",
         }
     }
 
     /// Whether someone must act, or it will pass.
     pub fn needs_someone(self) -> bool {
-        matches!(
-            self,
-            Self::Unauthorized | Self::Forbidden | Self::Configuration
-        )
+        matches!(self, Self::Unauthorized | Self::Forbidden | Self::Configuration)
     }
 }
 
 /// What an error of the watch means; `None` for a 410, which only asks for a fresh list.
 pub fn of_watch(error: &watcher::Error) -> Option<Report> {
-    use watcher::Error::{
-        InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed,
-    };
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
     match error {
         WatchError(status) => of_status(status),
         InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => of_client(error),
@@ -91,11 +82,9 @@ pub fn of_client(error: &kube::Error) -> Option<Report> {
     let trouble = match error {
         E::Api(status) => return of_status(status),
         E::SerdeError(_) | E::FromUtf8(_) | E::LinesCodecMaxLineLengthExceeded => Trouble::Garbage,
-        E::Auth(_)
-        | E::RustlsTls(_)
-        | E::TlsRequired
-        | E::InferConfig(_)
-        | E::InferKubeconfig(_) => Trouble::Configuration,
+        E::Auth(_) | E::RustlsTls(_) | E::TlsRequired | E::InferConfig(_) | E::InferKubeconfig(_) => {
+            Trouble::Configuration
+        }
         _ => Trouble::Unreachable,
     };
     Some(report(trouble, chain(error)))
@@ -112,10 +101,7 @@ fn of_status(status: &Status) -> Option<Report> {
         _ if status.reason == "Failed to parse error data" => Trouble::Garbage,
         _ => Trouble::Refused,
     };
-    Some(report(
-        trouble,
-        format!("{} {}: {}", status.code, status.reason, status.message),
-    ))
+    Some(report(trouble, format!("{} {}: {}", status.code, status.reason, status.message)))
 }
 
 fn report(trouble: Trouble, cause: String) -> Report {
@@ -152,17 +138,9 @@ impl Talk {
         self.said.push(report.trouble);
         let (cause, cure) = (&report.cause, report.trouble.cure());
         if report.trouble.needs_someone() {
-            tracing::error!(
-                cause,
-                cure,
-                "no news of pods from the API server; counting goes on"
-            );
+            tracing::error!(cause, cure, "no news of pods from the API server; counting goes on");
         } else {
-            tracing::warn!(
-                cause,
-                cure,
-                "no news of pods from the API server; counting goes on"
-            );
+            tracing::warn!(cause, cure, "no news of pods from the API server; counting goes on");
         }
         true
     }
@@ -186,10 +164,7 @@ mod tests {
 
     #[test]
     fn the_whole_chain_is_shown_once() {
-        let inner = std::io::Error::new(
-            std::io::ErrorKind::ConnectionRefused,
-            "Connection refused (os error 111)",
-        );
+        let inner = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "Connection refused (os error 111)");
         assert_eq!(
             chain(&kube::Error::Service(Box::new(Outer(inner)))),
             "ServiceError: client error (Connect): Connection refused (os error 111)"
@@ -201,9 +176,7 @@ mod tests {
         let mut talk = Talk::default();
         let slow = report(Trouble::Slow, String::new());
         let forbidden = report(Trouble::Forbidden, String::new());
-        let spoke: Vec<_> = [&slow, &slow, &forbidden, &slow]
-            .map(|report| talk.trouble(report))
-            .into();
+        let spoke: Vec<_> = [&slow, &slow, &forbidden, &slow].map(|report| talk.trouble(report)).into();
         assert_eq!(spoke, [true, false, true, false]);
         talk.recovered();
         assert!(talk.trouble(&slow));
@@ -211,10 +184,6 @@ mod tests {
 
     #[test]
     fn a_missing_role_is_named() {
-        assert!(
-            Trouble::Forbidden
-                .cure()
-                .contains("resources: [pods], verbs: [list, watch]")
-        );
+        assert!(Trouble::Forbidden.cure().contains("resources: [pods], verbs: [list, watch]"));
     }
 }

@@ -40,18 +40,11 @@ impl PodUid {
         let bytes = text.as_bytes();
         let separator = *bytes.get(8)?;
         let dashes = [8, 13, 18, 23];
-        if bytes.len() != 36
-            || !matches!(separator, b'-' | b'_')
-            || dashes.iter().any(|&at| bytes[at] != separator)
-        {
+        if bytes.len() != 36 || !matches!(separator, b'-' | b'_') || dashes.iter().any(|&at| bytes[at] != separator) {
             return None;
         }
-        let digits: String = text
-            .chars()
-            .enumerate()
-            .filter(|(at, _)| !dashes.contains(at))
-            .map(|(_, digit)| digit)
-            .collect();
+        let digits: String =
+            text.chars().enumerate().filter(|(at, _)| !dashes.contains(at)).map(|(_, digit)| digit).collect();
         Some(Self(hex(&digits)?))
     }
 }
@@ -78,9 +71,7 @@ pub enum PodKey {
 
 impl PodKey {
     fn parse(text: &str) -> Option<Self> {
-        PodUid::parse(text)
-            .map(Self::Uid)
-            .or_else(|| ConfigHash::parse(text).map(Self::Hash))
+        PodUid::parse(text).map(Self::Uid).or_else(|| ConfigHash::parse(text).map(Self::Hash))
     }
 }
 
@@ -136,17 +127,11 @@ fn nesting(path: &str) -> Vec<Candidate> {
     for segment in path.split('/') {
         if let Some((pod, container)) = colon_form(segment) {
             found.extend(open.take().map(pod_alone));
-            found.push(Candidate {
-                pod: Some(pod),
-                container: Some(container),
-            });
+            found.push(Candidate { pod: Some(pod), container: Some(container) });
         } else if let Some(pod) = pod_directory(segment) {
             found.extend(open.replace(pod).map(pod_alone));
         } else if let Some(container) = container_directory(segment) {
-            found.push(Candidate {
-                pod: open.take(),
-                container: Some(container),
-            });
+            found.push(Candidate { pod: open.take(), container: Some(container) });
         }
     }
     found.extend(open.map(pod_alone));
@@ -155,10 +140,7 @@ fn nesting(path: &str) -> Vec<Candidate> {
 }
 
 fn pod_alone(pod: PodKey) -> Candidate {
-    Candidate {
-        pod: Some(pod),
-        container: None,
-    }
+    Candidate { pod: Some(pod), container: None }
 }
 
 /// `pod<uid>` (cgroupfs), `[...]kubepods[-burstable|-besteffort]-pod<uid>.slice` (systemd).
@@ -167,33 +149,17 @@ fn pod_directory(segment: &str) -> Option<PodKey> {
         return PodKey::parse(uid);
     }
     let (parent, uid) = segment.strip_suffix(".slice")?.rsplit_once("-pod")?;
-    let class = parent
-        .strip_suffix("-burstable")
-        .or_else(|| parent.strip_suffix("-besteffort"))
-        .unwrap_or(parent);
+    let class = parent.strip_suffix("-burstable").or_else(|| parent.strip_suffix("-besteffort")).unwrap_or(parent);
     // A kubelet with a cgroup root of its own puts that before, joined by a dash.
-    if class == "kubepods" || class.ends_with("-kubepods") {
-        PodKey::parse(uid)
-    } else {
-        None
-    }
+    if class == "kubepods" || class.ends_with("-kubepods") { PodKey::parse(uid) } else { None }
 }
 
 /// Prefixes of a container's directory, by runtime; cgroupfs drivers use none.
-const RUNTIME_PREFIXES: [&str; 5] = [
-    "cri-containerd-",
-    "crio-",
-    "docker-",
-    "libpod-payload-",
-    "libpod-",
-];
+const RUNTIME_PREFIXES: [&str; 5] = ["cri-containerd-", "crio-", "docker-", "libpod-payload-", "libpod-"];
 
 fn container_directory(segment: &str) -> Option<ContainerId> {
     let name = segment.strip_suffix(".scope").unwrap_or(segment);
-    let id = RUNTIME_PREFIXES
-        .iter()
-        .find_map(|prefix| name.strip_prefix(prefix))
-        .unwrap_or(name);
+    let id = RUNTIME_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
     ContainerId::parse(id)
 }
 
@@ -237,13 +203,7 @@ impl fmt::Display for ContainerId {
 
 impl fmt::Display for PodUid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (dash, part) in [
-            ("", 0..4),
-            ("-", 4..6),
-            ("-", 6..8),
-            ("-", 8..10),
-            ("-", 10..16),
-        ] {
+        for (dash, part) in [("", 0..4), ("-", 4..6), ("-", 6..8), ("-", 8..10), ("-", 10..16)] {
             f.write_str(dash)?;
             write_hex(f, &self.0[part])?;
         }

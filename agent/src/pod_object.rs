@@ -114,9 +114,7 @@ fn pod(metadata: Metadata, status: Status) -> Option<Pod> {
     // Anyone may write the first annotation on a pod of theirs; only together they make a mirror pod.
     let mirrored = hash.filter(|_| annotations.contains_key(CONFIG_MIRROR));
     let owners = metadata.owner_references.unwrap_or_default();
-    let owner = owners
-        .into_iter()
-        .find(|owner| owner.controller == Some(true));
+    let owner = owners.into_iter().find(|owner| owner.controller == Some(true));
     Some(Pod {
         uid,
         config_hash: mirrored.and_then(|hash| ConfigHash::parse(hash)),
@@ -132,18 +130,11 @@ fn containers(status: Status) -> Vec<Container> {
     let lists = [
         (status.container_statuses, ContainerKind::Regular),
         (status.init_container_statuses, ContainerKind::Init),
-        (
-            status.ephemeral_container_statuses,
-            ContainerKind::Ephemeral,
-        ),
+        (status.ephemeral_container_statuses, ContainerKind::Ephemeral),
     ];
     lists
         .into_iter()
-        .flat_map(|(list, kind)| {
-            list.unwrap_or_default()
-                .into_iter()
-                .map(move |status| (status, kind))
-        })
+        .flat_map(|(list, kind)| list.unwrap_or_default().into_iter().map(move |status| (status, kind)))
         .filter_map(|(status, kind)| {
             // Empty until the container first starts.
             let id = ContainerId::parse_status(&status.container_id)?;
@@ -183,11 +174,7 @@ mod tests {
         let shown: Vec<_> = pod.containers.iter().map(|c| (&*c.name, c.kind)).collect();
         assert_eq!(
             shown,
-            [
-                ("app", ContainerKind::Regular),
-                ("mesh", ContainerKind::Init),
-                ("debugger", ContainerKind::Ephemeral)
-            ]
+            [("app", ContainerKind::Regular), ("mesh", ContainerKind::Init), ("debugger", ContainerKind::Ephemeral)]
         );
     }
 
@@ -205,10 +192,7 @@ mod tests {
         assert_eq!((pod.config_hash, &*pod.scope_uid), (None, HASH));
         annotations["annotations"][CONFIG_MIRROR] = HASH.into();
         let pod = read(&annotations, &json!({})).pod.unwrap();
-        assert_eq!(
-            (pod.config_hash, &*pod.scope_uid),
-            (ConfigHash::parse(HASH), HASH)
-        );
+        assert_eq!((pod.config_hash, &*pod.scope_uid), (ConfigHash::parse(HASH), HASH));
         let pod = read(&json!({}), &json!({})).pod.unwrap();
         assert_eq!((pod.config_hash, &*pod.scope_uid), (None, UID));
     }

@@ -101,22 +101,13 @@ fn why_absent(in_cluster: &InClusterError, kubeconfig: &KubeconfigError) -> Stri
     let no_pod = matches!(in_cluster, InClusterError::ReadEnvironmentVariable(_));
     match (no_kubeconfig, no_pod) {
         (true, true) => "neither a service account nor a kubeconfig".into(),
-        (_, false) => format!(
-            "no usable service account: {}",
-            api_trouble::chain(in_cluster)
-        ),
+        (_, false) => format!("no usable service account: {}", api_trouble::chain(in_cluster)),
         (false, true) => format!("no usable kubeconfig: {}", api_trouble::chain(kubeconfig)),
     }
 }
 
 /// Watches the pods of `node` until it is dropped. Publishes them, and how the watch stands.
-pub async fn run(
-    config: Config,
-    node: String,
-    pace: Pace,
-    pods: watch::Sender<Pods>,
-    state: watch::Sender<State>,
-) {
+pub async fn run(config: Config, node: String, pace: Pace, pods: watch::Sender<Pods>, state: watch::Sender<State>) {
     let mut watch = PodWatch {
         pace,
         selector: selector(&node, pace),
@@ -140,15 +131,10 @@ pub async fn run(
 /// Only this node's pods, from the API server's cache, without an initial list over the watch: where its feature
 /// gate is off, kube repeats that for ever.
 fn selector(node: &str, pace: Pace) -> watcher::Config {
-    let selector = watcher::Config::default()
-        .any_semantic()
-        .fields(&format!("spec.nodeName={node}"))
-        .timeout(pace.watch_seconds);
+    let selector =
+        watcher::Config::default().any_semantic().fields(&format!("spec.nodeName={node}")).timeout(pace.watch_seconds);
     // With a page size kube leaves out `resourceVersion=0`, and the list goes to etcd instead of the cache.
-    watcher::Config {
-        page_size: None,
-        ..selector
-    }
+    watcher::Config { page_size: None, ..selector }
 }
 
 /// A client that notices a silent server (kube looks after a dead stream, but not after a list or the start of a
@@ -185,19 +171,14 @@ impl PodWatch {
         let mut quiet_since = Instant::now();
         self.listing = true;
         loop {
-            let patience = if self.listing {
-                self.pace.slow_after
-            } else {
-                SWEEP_EVERY
-            };
+            let patience = if self.listing { self.pace.slow_after } else { SWEEP_EVERY };
             match timeout(patience, events.next()).await {
                 Err(_) => self.quiet(quiet_since.elapsed()),
                 Ok(None) => return, // never: a watcher does not end
                 Ok(Some(Ok(event))) => self.take(event),
                 Ok(Some(Err(error))) => {
                     let report = api_trouble::of_watch(&error);
-                    let lost =
-                        matches!(&report, Some(report) if report.trouble == Trouble::Garbage);
+                    let lost = matches!(&report, Some(report) if report.trouble == Trouble::Garbage);
                     self.failed(report).await;
                     if lost {
                         return;
@@ -268,7 +249,6 @@ impl PodWatch {
 
     fn well(&mut self) {
         self.talk.recovered();
-        self.state
-            .send_if_modified(|state| std::mem::replace(state, State::Watching) != State::Watching);
+        self.state.send_if_modified(|state| std::mem::replace(state, State::Watching) != State::Watching);
     }
 }

@@ -120,10 +120,7 @@ impl Pods {
         for container in &pod.containers {
             self.by_container.insert(container.id, pod.uid);
         }
-        let entry = Entry {
-            pod,
-            deleted_at: None,
-        };
+        let entry = Entry { pod, deleted_at: None };
         self.by_uid.insert(entry.pod.uid, entry);
     }
 
@@ -141,12 +138,7 @@ impl Pods {
     /// Takes in a fresh list: what it lacks was deleted while nobody watched.
     pub fn replace(&mut self, list: Vec<Pod>, now: Duration) {
         let listed: HashSet<PodUid> = list.iter().map(|pod| pod.uid).collect();
-        let gone: Vec<PodUid> = self
-            .by_uid
-            .keys()
-            .copied()
-            .filter(|uid| !listed.contains(uid))
-            .collect();
+        let gone: Vec<PodUid> = self.by_uid.keys().copied().filter(|uid| !listed.contains(uid)).collect();
         for uid in gone {
             self.delete(uid, now);
         }
@@ -163,11 +155,7 @@ impl Pods {
             }
             self.deleted.pop_front();
             // A pod that came back under its UID is live again, or was deleted again later.
-            if self
-                .by_uid
-                .get(&uid)
-                .is_some_and(|entry| entry.deleted_at == Some(at))
-            {
+            if self.by_uid.get(&uid).is_some_and(|entry| entry.deleted_at == Some(at)) {
                 self.forget(uid);
             }
         }
@@ -176,9 +164,7 @@ impl Pods {
     /// The place of the first candidate that is known. A pod key decides before a container id: the pod arrives
     /// before its process runs, the container's id 10 - 30 ms after.
     pub fn resolve(&self, candidates: &[Candidate]) -> Option<Place<'_>> {
-        candidates
-            .iter()
-            .find_map(|candidate| self.place(*candidate))
+        candidates.iter().find_map(|candidate| self.place(*candidate))
     }
 
     fn place(&self, candidate: Candidate) -> Option<Place<'_>> {
@@ -187,9 +173,7 @@ impl Pods {
             PodKey::Hash(hash) => self.by_hash.get(&hash).copied(),
         });
         let by_container = || self.by_container.get(&candidate.container?).copied();
-        let entry = by_key
-            .and_then(|uid| self.by_uid.get(&uid))
-            .or_else(|| self.by_uid.get(&by_container()?))?;
+        let entry = by_key.and_then(|uid| self.by_uid.get(&uid)).or_else(|| self.by_uid.get(&by_container()?))?;
         Some(Place {
             pod: &entry.pod,
             container_id: candidate.container,
@@ -200,10 +184,7 @@ impl Pods {
     /// Live pods.
     pub fn live(&self) -> usize {
         // A pod that came back leaves its old note in `deleted`: count, do not subtract.
-        self.by_uid
-            .values()
-            .filter(|entry| entry.deleted_at.is_none())
-            .count()
+        self.by_uid.values().filter(|entry| entry.deleted_at.is_none()).count()
     }
 
     /// Pods that were not taken in because of [`MAX_PODS`].

@@ -45,13 +45,7 @@ fn every_recorded_line_gives_its_pair_first() {
             pod.map(|pod| pod.to_string()).unwrap_or_default(),
             container.map(|id| id.to_string()).unwrap_or_default(),
         );
-        assert_eq!(
-            shown,
-            (case.pod_uid, case.container_id),
-            "{} {}",
-            case.line,
-            case.source
-        );
+        assert_eq!(shown, (case.pod_uid, case.container_id), "{} {}", case.line, case.source);
     }
 }
 
@@ -67,39 +61,24 @@ fn nested_pods_come_from_the_innermost_outwards() {
         &[&format!("{OTHER}/{B}"), &format!("{UID}/{A}")],
     );
     // Docker in a pod: its container is nobody's pod, the pod follows.
-    check(
-        &format!("0::/kubepods/pod{UID}/{A}/docker/{B}"),
-        &[&format!("-/{B}"), &format!("{UID}/{A}")],
-    );
+    check(&format!("0::/kubepods/pod{UID}/{A}/docker/{B}"), &[&format!("-/{B}"), &format!("{UID}/{A}")]);
 }
 
 #[test]
 fn a_line_with_a_pod_precedes_one_without() {
-    check(
-        &format!("1:cpu:/docker/{A}\n0::/kubepods/pod{UID}/{B}"),
-        &[&format!("{UID}/{B}"), &format!("-/{A}")],
-    );
+    check(&format!("1:cpu:/docker/{A}\n0::/kubepods/pod{UID}/{B}"), &[&format!("{UID}/{B}"), &format!("-/{A}")]);
 }
 
 #[test]
 fn a_removed_directory_still_counts() {
-    check(
-        &format!("0::/kubepods/pod{UID}/{A} (deleted)\n"),
-        &[&format!("{UID}/{A}")],
-    );
+    check(&format!("0::/kubepods/pod{UID}/{A} (deleted)\n"), &[&format!("{UID}/{A}")]);
 }
 
 #[test]
 fn helpers_of_the_runtime_are_not_the_container() {
-    check(
-        &format!("0::/kubepods.slice/kubepods-pod{UID}.slice/crio-conmon-{A}.scope"),
-        &[&format!("{UID}/-")],
-    );
+    check(&format!("0::/kubepods.slice/kubepods-pod{UID}.slice/crio-conmon-{A}.scope"), &[&format!("{UID}/-")]);
     check(&format!("0::/machine.slice/libpod-conmon-{A}.scope"), &[]);
-    check(
-        &format!("0::/machine.slice/machine-libpod_pod_{A}.slice"),
-        &[],
-    );
+    check(&format!("0::/machine.slice/machine-libpod_pod_{A}.slice"), &[]);
 }
 
 #[test]
@@ -110,7 +89,7 @@ fn nothing_is_guessed() {
         "0::/",
         "nonsense",
         "0::/kubepods/podium",
-        &format!("0::/app-pod{UID}.slice"), // no kubelet made this
+        &format!("0::/app-pod{UID}.slice"),         // no kubelet made this
         &format!("0::/kubepods/pod{}", &UID[..35]), // a digit is missing
         &format!("0::/kubepods/pod{}", UID.replacen('-', "_", 1)), // mixed separators
         &format!("0::/kubepods/pod{}", UID.to_uppercase()),
@@ -173,10 +152,7 @@ fn holds(text: &str) {
     for candidate in found {
         assert!(candidate.pod.is_some() || candidate.container.is_some());
         if let Some(pod) = candidate.pod {
-            assert!(
-                plain.contains(&format!("pod{pod}")),
-                "{pod} is not in {text}"
-            );
+            assert!(plain.contains(&format!("pod{pod}")), "{pod} is not in {text}");
         }
         if let Some(id) = candidate.container {
             assert!(text.contains(&id.to_string()), "{id} is not in {text}");

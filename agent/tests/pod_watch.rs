@@ -14,11 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-const PACE: Pace = Pace {
-    start_delay: Duration::ZERO,
-    watch_seconds: 250,
-    slow_after: Duration::from_millis(300),
-};
+const PACE: Pace = Pace { start_delay: Duration::ZERO, watch_seconds: 250, slow_after: Duration::from_millis(300) };
 /// Longer than any pause between two attempts that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -49,13 +45,7 @@ impl Drop for Watched {
 fn watch(server: &ApiServer) -> Watched {
     let (pods_sender, pods) = watch::channel(Pods::default());
     let (state_sender, state) = watch::channel(State::default());
-    let task = tokio::spawn(pod_watch::run(
-        server.config(),
-        "node-1".into(),
-        PACE,
-        pods_sender,
-        state_sender,
-    ));
+    let task = tokio::spawn(pod_watch::run(server.config(), "node-1".into(), PACE, pods_sender, state_sender));
     Watched { pods, state, task }
 }
 
@@ -63,51 +53,31 @@ impl Watched {
     /// Waits until pod `n` is known by this name.
     async fn knows(&mut self, n: u32) {
         let known = self.pods.wait_for(|pods| named(pods, n));
-        timeout(PATIENCE, known)
-            .await
-            .unwrap_or_else(|_| panic!("web-{n} never came"))
-            .unwrap();
+        timeout(PATIENCE, known).await.unwrap_or_else(|_| panic!("web-{n} never came")).unwrap();
     }
 
     async fn live(&mut self, count: usize) {
-        timeout(PATIENCE, self.pods.wait_for(|pods| pods.live() == count))
-            .await
-            .unwrap()
-            .unwrap();
+        timeout(PATIENCE, self.pods.wait_for(|pods| pods.live() == count)).await.unwrap().unwrap();
     }
 
     async fn fails_with(&mut self, trouble: Trouble) -> String {
-        let failing =
-            |state: &State| matches!(state, State::Failing(report) if report.trouble == trouble);
+        let failing = |state: &State| matches!(state, State::Failing(report) if report.trouble == trouble);
         let seen = timeout(PATIENCE, self.state.wait_for(failing)).await;
-        match seen
-            .unwrap_or_else(|_| panic!("{trouble:?} was never said"))
-            .unwrap()
-            .clone()
-        {
+        match seen.unwrap_or_else(|_| panic!("{trouble:?} was never said")).unwrap().clone() {
             State::Failing(report) => report.cause,
             state => unreachable!("{state:?}"),
         }
     }
 
     async fn is_well(&mut self) {
-        timeout(
-            PATIENCE,
-            self.state.wait_for(|state| *state == State::Watching),
-        )
-        .await
-        .unwrap()
-        .unwrap();
+        timeout(PATIENCE, self.state.wait_for(|state| *state == State::Watching)).await.unwrap().unwrap();
     }
 }
 
 fn named(pods: &Pods, n: u32) -> bool {
     let place = candidates(&format!("0::/kubepods/pod{}/{n:064x}", uid(n)));
     pods.resolve(&place).is_some_and(|place| {
-        *place.pod.name == *format!("web-{n}")
-            && place
-                .container
-                .is_some_and(|container| &*container.name == "app")
+        *place.pod.name == *format!("web-{n}") && place.container.is_some_and(|container| &*container.name == "app")
     })
 }
 
@@ -121,10 +91,7 @@ async fn lists_then_follows() {
     watched.knows(2).await;
     server.remove("web-1");
     watched.live(1).await;
-    assert!(
-        named(&watched.pods.borrow(), 1),
-        "a deleted pod keeps its name"
-    );
+    assert!(named(&watched.pods.borrow(), 1), "a deleted pod keeps its name");
     assert_eq!(*watched.state.borrow(), State::Watching);
 
     let requests = server.world().requests.clone();
@@ -133,10 +100,7 @@ async fn lists_then_follows() {
     };
     for request in [list, watch] {
         assert!(request.starts_with("/api/v1/pods?"), "{request}");
-        assert!(
-            request.contains("fieldSelector=spec.nodeName%3Dnode-1"),
-            "{request}"
-        );
+        assert!(request.contains("fieldSelector=spec.nodeName%3Dnode-1"), "{request}");
         assert!(!request.contains("sendInitialEvents"), "{request}");
     }
     assert!(list.contains("resourceVersion=0"), "from the cache: {list}");
@@ -177,10 +141,7 @@ async fn an_absent_server_is_waited_for() {
     let mut server = ApiServer::absent().await;
     let mut watched = watch(&server);
     let cause = watched.fails_with(Trouble::Unreachable).await;
-    assert!(
-        cause.contains("Connection refused"),
-        "the chain stops early: {cause}"
-    );
+    assert!(cause.contains("Connection refused"), "the chain stops early: {cause}");
     server.put(pod(1));
     server.listen().await;
     watched.knows(1).await;
@@ -216,10 +177,7 @@ async fn a_version_too_old_asks_for_a_fresh_list_and_is_no_trouble() {
     server.put(pod(1));
     watched.knows(1).await;
     assert_eq!(*watched.state.borrow(), State::Watching);
-    assert!(
-        !watched.state.has_changed().unwrap(),
-        "it was never anything else"
-    );
+    assert!(!watched.state.has_changed().unwrap(), "it was never anything else");
 }
 
 #[tokio::test]
@@ -246,19 +204,7 @@ async fn a_watch_that_ends_at_once_is_not_asked_for_in_a_hurry() {
 #[test]
 fn nodes_keep_paces_of_their_own() {
     let paces: Vec<Pace> = (0..200).map(|_| Pace::random()).collect();
-    assert!(
-        paces
-            .iter()
-            .all(|pace| (200..=290).contains(&pace.watch_seconds))
-    );
-    assert!(
-        paces
-            .iter()
-            .any(|pace| pace.watch_seconds != paces[0].watch_seconds)
-    );
-    assert!(
-        paces
-            .iter()
-            .any(|pace| pace.start_delay != paces[0].start_delay)
-    );
+    assert!(paces.iter().all(|pace| (200..=290).contains(&pace.watch_seconds)));
+    assert!(paces.iter().any(|pace| pace.watch_seconds != paces[0].watch_seconds));
+    assert!(paces.iter().any(|pace| pace.start_delay != paces[0].start_delay));
 }

@@ -2,9 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use agent::cgroup::{ConfigHash, ContainerId, PodUid, candidates};
-use agent::pods::{
-    Container, ContainerKind, DELETED_KEPT, MAX_CONTAINERS, MAX_DELETED, MAX_PODS, Pod, Pods,
-};
+use agent::pods::{Container, ContainerKind, DELETED_KEPT, MAX_CONTAINERS, MAX_DELETED, MAX_PODS, Pod, Pods};
 use std::time::Duration;
 
 const START: Duration = Duration::from_secs(1_000);
@@ -79,11 +77,7 @@ fn every_kind_of_container_has_its_name() {
 fn a_container_id_alone_finds_its_pod() {
     let mut pods = Pods::default();
     pods.apply(with_app(1));
-    check(
-        &pods,
-        &format!("/../crio-{}.scope", id(101)),
-        "shop/web-1/app",
-    );
+    check(&pods, &format!("/../crio-{}.scope", id(101)), "shop/web-1/app");
     check(&pods, &format!("/docker/{}", id(102)), "-");
 }
 
@@ -105,10 +99,8 @@ fn a_static_pod_goes_by_the_hash_of_its_file() {
     mirror.scope_uid = HASH.into();
     let mut pods = Pods::default();
     pods.apply(mirror.clone());
-    let path = format!(
-        "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{HASH}.slice/crio-{}.scope",
-        id(101)
-    );
+    let path =
+        format!("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{HASH}.slice/crio-{}.scope", id(101));
     check(&pods, &path, "shop/web-1/app");
     // The mirror pod is made anew under another UID; forgetting the old one must not take the hash along.
     pods.delete(mirror.uid, START);
@@ -143,10 +135,7 @@ fn a_restarted_container_keeps_its_name_for_its_last_counts() {
     let mut pods = Pods::default();
     let path = |n| format!("/kubepods/pod{}/{}", uid(1), id(n));
     for instance in 0..MAX_CONTAINERS + 10 {
-        pods.apply(pod(
-            1,
-            vec![container("app", instance, ContainerKind::Regular)],
-        ));
+        pods.apply(pod(1, vec![container("app", instance, ContainerKind::Regular)]));
     }
     let newest = MAX_CONTAINERS + 9;
     check(&pods, &path(newest), "shop/web-1/app");
@@ -200,15 +189,8 @@ fn the_bounds_hold() {
     }
     assert_eq!((pods.live(), pods.refused()), (MAX_PODS, 5));
     // Changes of a known pod are taken in at the bound, and a deletion makes room.
-    pods.apply(pod(
-        1,
-        vec![container("other", 9_999_999, ContainerKind::Regular)],
-    ));
-    check(
-        &pods,
-        &format!("/docker/{}", id(9_999_999)),
-        "shop/web-1/other",
-    );
+    pods.apply(pod(1, vec![container("other", 9_999_999, ContainerKind::Regular)]));
+    check(&pods, &format!("/docker/{}", id(9_999_999)), "shop/web-1/other");
     for n in 0..MAX_PODS {
         pods.delete(uid(n), START);
     }

@@ -59,11 +59,7 @@ pub struct ApiServer {
 impl ApiServer {
     /// A server that has an address and does not listen yet.
     pub async fn absent() -> Self {
-        let address = TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let world = World {
             scenario: Scenario::Serve,
             pods: BTreeMap::new(),
@@ -73,12 +69,7 @@ impl ApiServer {
             requests: Vec::new(),
         };
         let (changed, _) = watch::channel(0);
-        Self {
-            address,
-            world: Arc::new(Mutex::new(world)),
-            changed: Arc::new(changed),
-            serving: None,
-        }
+        Self { address, world: Arc::new(Mutex::new(world)), changed: Arc::new(changed), serving: None }
     }
 
     pub async fn start(scenario: Scenario) -> Self {
@@ -96,12 +87,9 @@ impl ApiServer {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (world, changed) = (world.clone(), changed.clone());
-                let service =
-                    service_fn(move |request| answer(request, world.clone(), changed.clone()));
-                connections.spawn(
-                    hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service),
-                );
+                let service = service_fn(move |request| answer(request, world.clone(), changed.clone()));
+                connections
+                    .spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         }));
     }
@@ -124,11 +112,7 @@ impl ApiServer {
     pub fn put(&self, mut pod: Value) {
         let mut world = self.world();
         let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
-        let kind = if world.pods.contains_key(&name) {
-            "MODIFIED"
-        } else {
-            "ADDED"
-        };
+        let kind = if world.pods.contains_key(&name) { "MODIFIED" } else { "ADDED" };
         world.record(kind, &mut pod);
         world.pods.insert(name, pod);
         self.changed.send_replace(world.version);
@@ -191,11 +175,7 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 fn whole(code: u16, body: impl ToString) -> Response<Body> {
     let body = Full::new(Bytes::from(body.to_string())).boxed_unsync();
-    Response::builder()
-        .status(code)
-        .header("content-type", "application/json")
-        .body(body)
-        .unwrap()
+    Response::builder().status(code).header("content-type", "application/json").body(body).unwrap()
 }
 
 async fn answer(
@@ -210,15 +190,9 @@ async fn answer(
         world.requests.push(request.uri().to_string());
         let items: Vec<&Value> = world.pods.values().collect();
         let version = world.version.to_string();
-        let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items});
-        (
-            world.scenario,
-            if watches {
-                String::new()
-            } else {
-                list.to_string()
-            },
-        )
+        let list =
+            json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items});
+        (world.scenario, if watches { String::new() } else { list.to_string() })
     };
     Ok(match scenario {
         Scenario::Status(code) => whole(code, status(code, "pods is forbidden or worse")),
@@ -228,23 +202,16 @@ async fn answer(
         _ if !watches => whole(200, list),
         Scenario::EmptyWatch => whole(200, ""),
         Scenario::Serve | Scenario::GarbageInWatch => {
-            let version = query
-                .split('&')
-                .find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok());
-            let garbage = (scenario == Scenario::GarbageInWatch)
-                .then(|| "{\"type\":\"ADDED\",\"object\":[]}\n".to_owned());
+            let version = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok());
+            let garbage =
+                (scenario == Scenario::GarbageInWatch).then(|| "{\"type\":\"ADDED\",\"object\":[]}\n".to_owned());
             Response::new(watch_body(world, changed, version.unwrap(), garbage))
         }
     })
 }
 
 /// An endless body: what is known, then each change as it comes.
-fn watch_body(
-    world: Arc<Mutex<World>>,
-    changed: Arc<watch::Sender<u64>>,
-    version: u64,
-    first: Option<String>,
-) -> Body {
+fn watch_body(world: Arc<Mutex<World>>, changed: Arc<watch::Sender<u64>>, version: u64, first: Option<String>) -> Body {
     let wake = changed.subscribe();
     let frames = stream::unfold((version, wake, first), move |(version, mut wake, first)| {
         let world = world.clone();
