@@ -2,6 +2,8 @@
 pub mod api_trouble;
 pub mod ask;
 pub mod cgroup;
+pub mod cgroup_ids;
+pub mod cgroup_tree;
 pub mod counts;
 pub mod health;
 pub mod pod_object;
