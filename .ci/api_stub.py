@@ -17,8 +17,6 @@ KINDS = {
     "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy", True),
     "clusterroles": ("rbac.authorization.k8s.io/v1", "ClusterRole", False),
     "clusterrolebindings": ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", False),
-    "podmonitors": ("monitoring.coreos.com/v1", "PodMonitor", True),
-    "servicemonitors": ("monitoring.coreos.com/v1", "ServiceMonitor", True),
 }
 VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
