@@ -2,7 +2,10 @@
 //!
 //! The image holds no shell and no curl, and the agent listens on no port: probes and `helm test` run the binary.
 
+use crate::config::DEFAULT_PLUGINS_ROOT;
 use crate::health::Question;
+use crate::plugin::socket_path;
+use crate::report::ID;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 use std::ffi::OsString;
@@ -11,10 +14,6 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Folder of Scope's plugin sockets, on Scope's side and ours.
-const DEFAULT_PLUGINS_ROOT: &str = "/var/run/scope/plugins";
-/// The plugin's id, which is its folder, its socket and what its reports say.
-const ID: &str = "http-requests";
 /// For everything. Scope itself grants half a second; a node under pressure may need more.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A report of 5 000 processes has about 3 MB.
@@ -90,14 +89,16 @@ fn report(root: &Path) -> Result<String, String> {
 
 /// Status and body of a GET on the agent's socket.
 fn get(root: &Path, path: &str) -> Result<(u16, String), String> {
-    let socket = root.join(ID).join(format!("{ID}.sock"));
+    let socket = socket_path(root);
     exchange(&socket, path).map_err(|error| format!("no answer on {}: {error}", socket.display()))
 }
 
 fn exchange(socket: &Path, path: &str) -> io::Result<(u16, String)> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: plugin\r\nconnection: close\r\n\r\n")?;
+    // In one piece: whoever reads once has all of it.
+    let request = format!("GET {path} HTTP/1.1\r\nhost: plugin\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let answer = read_until(&mut stream, Instant::now() + PATIENCE)?;
     split(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer"))
 }

@@ -31,7 +31,7 @@ impl Question {
     }
 }
 
-/// What the answer rests on. Times are on the monotonic clock that ticks are stamped with.
+/// What the answer rests on. Times are on one monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vitals<'a> {
     /// When counting began.

@@ -37,7 +37,7 @@ pub enum Cluster {
     Found(Box<Config>),
 }
 
-/// How the watch stands, for Scope's plugin status, `/metrics` and the health check.
+/// How the watch stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum State {
     /// No list has arrived yet.
