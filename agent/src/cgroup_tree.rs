@@ -40,7 +40,6 @@ fn of_path(root: &Path, path: &Path) -> Vec<Candidate> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::cgroup_ids::CgroupIds;
     use std::os::unix::fs::MetadataExt;

@@ -146,7 +146,6 @@ fn containers(status: Status) -> Vec<Container> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use kube::Resource;
     use serde_json::{Value, json};

@@ -43,7 +43,7 @@ pub fn render(snapshot: &Snapshot) -> Bytes {
     let (processes, cut) = reported(snapshot);
     let mut json = Vec::with_capacity(1024 + processes.len() * BYTES_PER_PROCESS);
     let dates: Vec<String> = snapshot.ticks.iter().map(|tick| date(*tick)).collect();
-    let containers = sums(snapshot, &dates, |place| Some(container_node(place)?), |place| Some(place.container_id?));
+    let containers = sums(snapshot, &dates, container_node, |place| place.container_id);
     let pods = sums(snapshot, &dates, |place| Some(pod_node(place)), |place| Some(&place.scope_uid));
     let cuts = [(processes.len(), cut, ""), containers.cut(" containers"), pods.cut(" pods")];
     let is_placed = processes.iter().any(|(_, process)| process.place.is_some());

@@ -156,9 +156,8 @@ fn chunks() {
         ("no chunk", format!("{head}0\r\n\r\n")),
         (
             "chunked wins over a length",
-            format!(
-                "POST / HTTP/1.1\r\nContent-Length: 5000\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-            ),
+            "POST / HTTP/1.1\r\nContent-Length: 5000\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+                .to_owned(),
         ),
         (
             "gzip, chunked",

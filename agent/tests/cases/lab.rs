@@ -44,11 +44,14 @@ pub fn elsewhere(requests: u64) -> Expected {
     Expected { elsewhere: requests, ..Expected::default() }
 }
 
+/// What a case does.
+pub type Run = Box<dyn FnOnce(&mut Lab) -> io::Result<()>>;
+
 /// One case: what it does, and what that must count as.
 pub struct Case {
     pub name: String,
     pub expected: Expected,
-    pub run: Box<dyn FnOnce(&mut Lab) -> io::Result<()>>,
+    pub run: Run,
 }
 
 impl Case {

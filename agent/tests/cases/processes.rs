@@ -92,7 +92,7 @@ pub fn cases() -> Vec<Case> {
                 finish(start("read-stdin", server.into())?)
             })
         }),
-        Case::new("a process of a PID namespace below", elsewhere(1), |lab| namespace_below(lab)),
+        Case::new("a process of a PID namespace below", elsewhere(1), namespace_below),
         Case::new("an agent in a PID namespace: its own PIDs, beside this agent", elsewhere(1), |_| {
             finish(unshared("nested-agent").stdin(Stdio::null()).spawn()?)
         }),

@@ -22,11 +22,14 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
+/// A way to read that many bytes.
+type Way = fn(&mut Server, usize) -> io::Result<()>;
+
 /// Ways to read two pipelined requests completely.
 fn ways() -> Vec<Case> {
-    let ways: Vec<(&str, fn(&mut Server, usize) -> io::Result<()>)> = vec![
+    let ways: Vec<(&str, Way)> = vec![
         ("readv, over tiny, empty and more than 16 segments", |server, length| {
-            let mut storage = vec![[0_u8; 3]; 40];
+            let mut storage = [[0_u8; 3]; 40];
             let mut received = 0;
             while received < length {
                 let mut slices: Vec<_> = storage
