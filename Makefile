@@ -1,11 +1,12 @@
 # Every task is one command, the first included: each installs what it needs and is missing.
 # The work is done by scripts in .ci, which can be called without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernels bench lint fuzz fmt static clean ci
+.PHONY: help setup run test test-kernels bench churn lint fuzz fmt static clean ci
 
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 # Arguments for the agent: make run ARGS="--help"
 ARGS ?=
+CHURN_SECONDS ?= 60
 # make setup SETUP="test kernels"; .ci/setup names the groups.
 SETUP ?= build
 
@@ -32,6 +33,10 @@ test-kernels: ## the cases on stock Debian kernels in QEMU (KERNELS="6.1 6.12")
 bench: ## the figures of docs/performance.md, measured here (BENCH_RECORD=1 keeps them)
 	@.ci/setup test
 	@.ci/bench
+
+churn: ## memory of the watch on pods while 10 a second come and go (CHURN_SECONDS=60)
+	@.ci/setup build
+	cargo run --release --locked --example pod_churn -- $(CHURN_SECONDS)
 
 lint: ## formatting, clippy, docs, licences, shellcheck
 	@.ci/setup lint

@@ -10,6 +10,13 @@ use crate::scope_host::{self, HostName};
 /// Where Scope looks for plugins.
 pub const DEFAULT_PLUGINS_ROOT: &str = "/var/run/scope/plugins";
 
+/// What is logged by default. The watch on pods says itself what fails, once and with advice; kube
+/// would say it again at each attempt.
+pub const DEFAULT_LOG_LEVEL: &str = "info,kube_runtime=error,kube_client=error";
+
+/// The longest name of a node: a DNS subdomain.
+const MAX_NODE_NAME_BYTES: usize = 253;
+
 /// Everything the agent is told, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -17,6 +24,8 @@ pub struct Config {
     pub plugins_root: PluginsRoot,
     /// The machine as Scope calls it; `None` for its own name.
     pub host: Option<HostName>,
+    /// The Kubernetes node whose pods are asked for; `None` for no pods.
+    pub node: Option<String>,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged, as `tracing` filters it.
@@ -79,6 +88,9 @@ struct Flags {
     /// This host as Scope calls it [env: SCOPE_HOSTNAME] [default: the host's name]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
+    /// The Kubernetes node this is, for the names of its pods [env: NODE_NAME] [default: no pods]
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<String>,
     /// auto, human or json [env: SCOPE_HTTP_REQUESTS_LOG_FORMAT] [default: auto]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -110,6 +122,7 @@ impl Config {
         let config = Self {
             plugins_root: values.plugins_root(flags.plugins_root, uid),
             host: values.host(flags.hostname),
+            node: values.node(flags.node_name),
             log_format: values.one_of(
                 ("--log-format", "SCOPE_HTTP_REQUESTS_LOG_FORMAT", flags.log_format),
                 &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],
@@ -167,8 +180,20 @@ impl<L: Fn(&str) -> Option<String>> Values<L> {
         HostName::parse(&name).map_err(|error| self.errors.push(format!("{source}: {error}"))).ok()
     }
 
+    /// It becomes part of a field selector, so nothing but a node's name may pass.
+    fn node(&mut self, flag: Option<String>) -> Option<String> {
+        let (source, name) = self.value(("--node-name", "NODE_NAME", flag))?;
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        if name.is_empty() || name.len() > MAX_NODE_NAME_BYTES || !name.chars().all(fits) {
+            self.errors.push(format!("{source}: {name:?} is no name of a Kubernetes node"));
+        }
+        Some(name)
+    }
+
     fn log_level(&mut self, flag: Option<String>) -> String {
-        let Some((source, level)) = self.value(("--log-level", "RUST_LOG", flag)) else { return "info".to_owned() };
+        let Some((source, level)) = self.value(("--log-level", "RUST_LOG", flag)) else {
+            return DEFAULT_LOG_LEVEL.to_owned();
+        };
         if let Err(error) = level.parse::<tracing_subscriber::EnvFilter>() {
             self.errors.push(format!("{source}: {level:?} is no log level or filter: {error}"));
         }

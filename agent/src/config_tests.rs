@@ -27,8 +27,9 @@ fn without_anything_the_defaults_hold() {
             fallbacks: vec!["/tmp/scope-http-requests-1000".into()],
         },
         host: None,
+        node: None,
         log_format: LogFormat::Auto,
-        log_level: "info".into(),
+        log_level: "info,kube_runtime=error,kube_client=error".into(),
         terminal: When::Auto,
         colour: true,
     };
@@ -44,6 +45,14 @@ fn a_flag_beats_its_variable_and_an_empty_variable_is_none() {
     check(&[], &[("SCOPE_HTTP_REQUESTS_LOG_FORMAT", "json")], |config| config.log_format, LogFormat::Json);
     check(&["--log-level", "debug"], &[("RUST_LOG", "warn")], |config| config.log_level, "debug".into());
     check(&[], &[("RUST_LOG", "agent=debug,warn")], |config| config.log_level, "agent=debug,warn".into());
+    check(&["--node-name=a"], &[("NODE_NAME", "b")], |config| config.node, Some("a".into()));
+    check(
+        &[],
+        &[("NODE_NAME", "ip-10-0-0-1.ec2.internal")],
+        |config| config.node,
+        Some("ip-10-0-0-1.ec2.internal".into()),
+    );
+    check(&[], &[("NODE_NAME", "")], |config| config.node, None);
     check(&["--no-terminal"], &[("SCOPE_HTTP_REQUESTS_TERMINAL", "always")], |config| config.terminal, When::Never);
     check(&[], &[("NO_COLOR", "1")], |config| config.colour, false);
 }
@@ -61,12 +70,13 @@ fn a_chosen_folder_has_no_fallback() {
 #[test]
 fn all_errors_are_told_at_once_with_their_source() {
     let error = parse(
-        &["--hostname=a;b", "--log-format=xml", "--plugins-root="],
+        &["--hostname=a;b", "--log-format=xml", "--plugins-root=", "--node-name=a,b"],
         &[("RUST_LOG", "agent=loud"), ("SCOPE_HTTP_REQUESTS_TERMINAL", "maybe")],
     );
     let Err(ConfigError::Values(errors)) = error else { panic!("{error:?}") };
     let sources: Vec<_> = errors.iter().map(|error| error.split(':').next().unwrap()).collect();
-    let expected = ["--plugins-root", "--hostname", "--log-format", "RUST_LOG", "SCOPE_HTTP_REQUESTS_TERMINAL"];
+    let expected =
+        ["--plugins-root", "--hostname", "--node-name", "--log-format", "RUST_LOG", "SCOPE_HTTP_REQUESTS_TERMINAL"];
     assert_eq!(sources, expected, "{errors:?}");
 }
 

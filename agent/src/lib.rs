@@ -1,4 +1,9 @@
 //! The agent: reads the kernel's counts once a tick and shows them.
+pub mod api_trouble;
+pub mod ask;
+pub mod cgroup;
+pub mod cgroup_ids;
+pub mod cgroup_tree;
 pub mod clock;
 pub mod config;
 pub mod counts;
@@ -6,10 +11,14 @@ pub mod exit;
 pub mod fault;
 #[cfg(test)]
 mod golden;
+pub mod health;
 pub mod history;
 pub mod kernel;
 pub mod peer;
 pub mod plugin;
+pub mod pod_object;
+pub mod pod_watch;
+pub mod pods;
 pub mod proc;
 pub mod process;
 pub mod rates;

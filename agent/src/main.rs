@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use agent::ask;
 use agent::config::{Config, ConfigError};
 use agent::exit::Failure;
 use agent::kernel::Kernel;
@@ -14,8 +15,12 @@ use agent::{telemetry, terminal};
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if ask::is_asked(&arguments) {
+        return answered(ask::run(&arguments));
+    }
     let uid = rustix::process::getuid().as_raw();
-    let config = match Config::parse(std::env::args_os(), |name| std::env::var(name).ok(), uid) {
+    let config = match Config::parse(arguments, |name| std::env::var(name).ok(), uid) {
         Ok(config) => config,
         // Prints help, version or the fault.
         Err(ConfigError::Usage(usage)) if !usage.use_stderr() => usage.exit(),
@@ -41,6 +46,21 @@ fn main() -> ExitCode {
         lines.release();
     }
     result.map_or_else(|failure| ended(&failure), |()| ExitCode::SUCCESS)
+}
+
+/// Prints what the running agent answered, or why it is no good answer.
+fn answered(answer: Result<String, String>) -> ExitCode {
+    match answer {
+        Ok(text) => {
+            // Whoever closed the pipe has read enough.
+            let _ = write!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Leaves the reason where Kubernetes shows it, and gives the exit code.

@@ -8,23 +8,34 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use common::maps::ProcessKey;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
 
+use crate::cgroup::{Candidate, MAX_TEXT_BYTES, candidates};
+use crate::cgroup_ids::CgroupIds;
+use crate::cgroup_tree;
 use crate::counts::{Pid, ProcessCounts};
 use crate::process::{COMMAND_LINE_BYTES, Identity, command_line, start_ticks, ticks};
 use crate::tick::Processes;
 
 /// A line of /proc/PID/stat is shorter: 16 bytes of command and 51 numbers.
 const STAT_BYTES: usize = 2048;
+/// Where cgroup v2 is mounted. In a container it shows the host's only if that is mounted there.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// The processes that are counted.
 pub struct ProcessTable {
     watched: HashMap<ProcessKey, Watch>,
     unreadable: u64,
+    cgroup_ids: CgroupIds,
+    cgroup_root: PathBuf,
+    /// What the time between two walks is measured from.
+    started: Instant,
     /// Whether it was said that descriptors have run out.
     said: bool,
 }
@@ -50,7 +61,14 @@ impl ProcessTable {
         if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
-        Self { watched: HashMap::new(), unreadable: 0, said: false }
+        Self {
+            watched: HashMap::new(),
+            unreadable: 0,
+            cgroup_ids: CgroupIds::default(),
+            cgroup_root: CGROUP_ROOT.into(),
+            started: Instant::now(),
+            said: false,
+        }
     }
 
     fn watch(&mut self, process: &ProcessCounts) -> Watch {
@@ -75,6 +93,28 @@ impl ProcessTable {
             tracing::warn!(%error, watched = self.watched.len(),
                 "no descriptor for the end of further processes: they are looked up in /proc each second; raise the limit of open files");
         }
+    }
+
+    /// What the process's cgroup says, or, once it has ended, what its cgroup's id is known to stand for.
+    fn candidates(&mut self, process: &ProcessCounts, watch: &Watch) -> Box<[Candidate]> {
+        let id = process.cgroup_id;
+        if let (Watch::Pidfd(_) | Watch::Proc(_), Some(pid)) = (watch, process.pid) {
+            match read(pid, "cgroup", MAX_TEXT_BYTES) {
+                // A process that ended after it was looked at leaves its text empty or at the root.
+                Ok(text) if !text.is_empty() && lives(pid, &process.key) => {
+                    let found = candidates(&String::from_utf8_lossy(&text));
+                    self.cgroup_ids.learn(id, &found);
+                    return found.into();
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(pid = pid.0, %error, "no cgroup"),
+            }
+        }
+        if self.cgroup_ids.wants_walk(id, self.started.elapsed()) {
+            let ids = &mut self.cgroup_ids;
+            cgroup_tree::walk(&self.cgroup_root, |id, found| ids.learn(id, found));
+        }
+        self.cgroup_ids.candidates(id).unwrap_or_default().into()
     }
 
     fn command_line(&mut self, pid: Pid) -> String {
@@ -117,6 +157,7 @@ impl Processes for ProcessTable {
         if let (Watch::Pidfd(_) | Watch::Proc(_), Some(pid)) = (&watch, process.pid) {
             identity.command_line = self.command_line(pid);
         }
+        identity.candidates = self.candidates(process, &watch);
         self.watched.insert(process.key, watch);
         identity
     }
@@ -254,6 +295,29 @@ mod tests {
         let mut table = ProcessTable::new();
         assert_eq!(table.track(&process).command_line, "");
         assert_eq!(table.ended(), [process.key]);
+    }
+
+    #[test]
+    fn what_a_cgroup_calls_its_container_is_told_of_the_living_and_of_the_dead() {
+        use std::os::unix::fs::MetadataExt as _;
+        let (mut child, mut process) = sleeper();
+        let mut table = ProcessTable::new();
+        let own = read(Pid(child.0.id()), "cgroup", MAX_TEXT_BYTES).unwrap();
+        let expected = candidates(std::str::from_utf8(&own).unwrap());
+        assert_eq!(table.track(&process).candidates.to_vec(), expected);
+        assert_eq!(table.cgroup_ids.candidates(7), Some(&expected[..]));
+        let root = tempfile::tempdir().unwrap();
+        let container = root.path().join("kubepods/pod44c76ce5-f953-4bd3-bc89-12621681af49").join("a".repeat(64));
+        std::fs::create_dir_all(&container).unwrap();
+        table.cgroup_root = root.path().into();
+        process.cgroup_id = std::fs::metadata(&container).unwrap().ino();
+        child.end();
+        let walked = table.track(&process).candidates;
+        assert_eq!(walked[0].container.unwrap().to_string(), "a".repeat(64));
+        assert!(walked[0].pod.is_some());
+        // Unknown, and a walk is not due again so soon.
+        process.cgroup_id = 1;
+        assert_eq!(table.track(&process).candidates.to_vec(), []);
     }
 
     #[test]

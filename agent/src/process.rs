@@ -1,5 +1,6 @@
 //! A process as people know it, and what the lines of /proc say about it. PURE.
 
+use crate::cgroup::Candidate;
 use crate::counts::{Pid, ProcessCounts};
 
 /// Of a command line no more than this is kept.
@@ -22,6 +23,9 @@ pub struct Identity {
     pub command_line: String,
     /// Its cgroup v2 id; 0 where the kernel has none.
     pub cgroup_id: u64,
+    /// What its cgroup calls its pod and container, the likeliest first. Which of them exists is asked anew at
+    /// each tick.
+    pub candidates: Box<[Candidate]>,
 }
 
 impl Identity {
@@ -33,6 +37,7 @@ impl Identity {
             command: printable(&process.command),
             command_line: String::new(),
             cgroup_id: process.cgroup_id,
+            candidates: Box::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 use super::*;
 use crate::golden;
 use crate::process::Identity;
-use crate::snapshot::tests_support::{process, snapshot};
+use crate::snapshot::tests_support::{placed, process, snapshot};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::sync::Arc;
@@ -23,6 +23,51 @@ fn golden_reports() {
     check_golden("report-one.json", &snapshot(vec![process(42, &[1.0], 1)]));
     let several = vec![process(42, &[3.0, 0.5, 1234.25, 0.0], 1238), process(7, &[0.0, 2.0], 2)];
     check_golden("report-several.json", &snapshot(several));
+    check_golden("report-pods.json", &in_pods());
+}
+
+/// Two processes in one container, one in another of the same pod, one in a pod's own cgroup, one outside.
+fn in_pods() -> Snapshot {
+    snapshot(vec![
+        placed(process(1, &[8.0, 1.0, 2.0, 3.0], 14), "web-1", Some('a')),
+        placed(process(2, &[0.25], 1), "web-1", Some('a')),
+        placed(process(3, &[0.5, 0.5], 1), "web-1", Some('b')),
+        placed(process(4, &[0.0], 7), "db-0", None),
+        process(5, &[1.0], 1),
+    ])
+}
+
+#[test]
+fn containers_and_pods_have_the_sums_of_their_live_processes() {
+    let report = parsed(&in_pods());
+    let rates = |topology: &str, id: &str| {
+        let metric = &report[topology]["nodes"][id]["metrics"][RATE];
+        let samples = metric["samples"].as_array().unwrap().iter().map(|sample| sample["value"].as_f64().unwrap());
+        (samples.collect::<Vec<_>>(), metric["max"].as_f64().unwrap())
+    };
+    let container = |digit: &str| format!("{};<container>", digit.repeat(64));
+    assert_eq!(rates("Container", &container("a")), (vec![1.0, 2.0, 3.25], 8.0));
+    assert_eq!(rates("Container", &container("b")), (vec![0.5, 0.5], 1.0));
+    assert_eq!(rates("Pod", "uid-of-web-1;<pod>"), (vec![1.0, 2.5, 3.75], 8.0));
+    assert_eq!(rates("Pod", "uid-of-db-0;<pod>"), (vec![0.0], 1.0));
+    for topology in ["Process", "Container", "Pod"] {
+        assert_eq!(report[topology]["metric_templates"][RATE]["id"], RATE);
+        for (id, node) in report[topology]["nodes"].as_object().unwrap() {
+            assert_eq!(node["id"], id.as_str());
+        }
+    }
+}
+
+#[test]
+fn of_too_many_pods_the_busiest_are_reported_and_it_is_said() {
+    let many = (1..=MAX_REPORTED_SUMS as u32 + 2)
+        .map(|pid| placed(process(pid, &[0.0], u64::from(pid)), &format!("web-{pid}"), None));
+    let report = parsed(&snapshot(many.collect()));
+    let nodes = report["Pod"]["nodes"].as_object().unwrap();
+    assert_eq!(nodes.len(), MAX_REPORTED_SUMS);
+    assert!(!nodes.contains_key("uid-of-web-2;<pod>") && nodes.contains_key("uid-of-web-3;<pod>"));
+    let said = "Adds http request metrics to processes (the busiest 2000 of 2002 pods)";
+    assert_eq!(report["Plugins"][0]["description"], said);
 }
 
 #[test]

@@ -18,7 +18,9 @@ use crate::config::Config;
 use crate::counts::requests;
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
-use crate::plugin::{self, Answers, ClaimError, Limits, Refusal, Reports, Socket};
+use crate::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
+use crate::pod_watch::{self, Cluster, Pace, State};
+use crate::pods::Pods;
 use crate::proc::ProcessTable;
 use crate::shutdown::{self, Shutdown};
 use crate::snapshot::Snapshot;
@@ -78,8 +80,11 @@ async fn count<K: Probe + Send + 'static>(
     let (trigger, shutdown) = shutdown::channel();
     let (trigger_sampling, end_sampling) = shutdown::channel();
     let sampler = Sampler::new(probe, ProcessTable::new(), SystemClock, host);
-    let sampling = tokio::spawn(sample(sampler, publish, end_sampling));
-    let answers: Arc<dyn Answers> = Arc::new(Reports::new(snapshots.clone()));
+    let (publish_pods, pods) = watch::channel(Pods::default());
+    let watching = tokio::spawn(watch_pods(config.node, publish_pods));
+    let (beat, pulse) = watch::channel(Pulse::new());
+    let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat }, pods, end_sampling));
+    let answers: Arc<dyn Answers> = Arc::new(Reports::new(snapshots.clone(), pulse));
     let serving = tokio::spawn(plugin::serve(listener, answers, Limits::DEFAULT, shutdown.clone()));
     let mut showing = tokio::spawn(show(snapshots.clone(), facts, lines, shutdown));
 
@@ -89,6 +94,7 @@ async fn count<K: Probe + Send + 'static>(
     };
     drop(trigger_sampling);
     let sampler = unwound(sampling.await);
+    watching.abort();
     trigger.pull();
     unwound(serving.await);
     drop(sampler);
@@ -102,10 +108,33 @@ async fn count<K: Probe + Send + 'static>(
     shown.map_err(terminal_failed)
 }
 
+/// Keeps the pods of this node current until it is dropped. Nobody waits for it.
+async fn watch_pods(node: Option<String>, pods: watch::Sender<Pods>) {
+    let Some(node) = node else {
+        tracing::info!("no names of pods: NODE_NAME and --node-name are not set");
+        return;
+    };
+    match pod_watch::find_cluster().await {
+        Cluster::Found(config) => {
+            // What it means for people the watch logs itself.
+            let (state, _) = watch::channel(State::default());
+            pod_watch::run(*config, node, Pace::random(), pods, state).await;
+        }
+        Cluster::Absent(cause) => tracing::info!(%cause, "no names of pods"),
+    }
+}
+
+/// Where what a sampling finds goes.
+struct Outlets {
+    publish: watch::Sender<Arc<Snapshot>>,
+    beat: watch::Sender<Pulse>,
+}
+
 /// Ticks until shutdown and once more then, so that the last totals are whole.
 async fn sample<K, P, C>(
     mut sampler: Sampler<K, P, C>,
-    publish: watch::Sender<Arc<Snapshot>>,
+    outlets: Outlets,
+    pods: watch::Receiver<Pods>,
     mut shutdown: Shutdown,
 ) -> Sampler<K, P, C>
 where
@@ -124,17 +153,24 @@ where
         };
         // The kernel and /proc may take their time; whoever asks for a report does not wait for them.
         let (returned, tick) = unwound(
-            spawn_blocking(move || {
-                let tick = sampler.tick();
-                (sampler, tick)
+            spawn_blocking({
+                let pods = pods.clone();
+                move || {
+                    let mut tick = sampler.tick();
+                    if let Ok(tick) = &mut tick {
+                        tick.snapshot.locate(&pods.borrow());
+                    }
+                    (sampler, tick)
+                }
             })
             .await,
         );
         sampler = returned;
+        outlets.beat.send_modify(|pulse| pulse.beat(tick.is_ok()));
         say(&mut reading, "read the kernel's counts", tick.as_ref().err());
         if let Ok(tick) = tick {
             say(&mut releasing, "release ended processes", tick.release.as_ref().err());
-            publish.send_replace(Arc::new(tick.snapshot));
+            outlets.publish.send_replace(Arc::new(tick.snapshot));
         }
         if is_last {
             return sampler;

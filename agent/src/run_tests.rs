@@ -1,6 +1,7 @@
 //! Ticks with paused time: no test waits. EDGE (tokio), without kernel, /proc or sockets.
 use super::*;
 use crate::counts::{Pid, ProcessCounts, Reading};
+use crate::health::Question;
 use crate::process::Identity;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
@@ -56,6 +57,7 @@ impl Clock for Paused {
 
 struct Sampling {
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    pulse: watch::Receiver<Pulse>,
     trigger: shutdown::Trigger,
     task: tokio::task::JoinHandle<Sampler<Steady, Immortal, Paused>>,
 }
@@ -64,8 +66,10 @@ fn sampling() -> Sampling {
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::empty("host".into())));
     let (trigger, shutdown) = shutdown::channel();
     let sampler = Sampler::new(Steady(0), Immortal, Paused(Instant::now()), "host".into());
-    let task = tokio::spawn(sample(sampler, publish, shutdown));
-    Sampling { snapshots, trigger, task }
+    let (beat, pulse) = watch::channel(Pulse::new());
+    let (_, pods) = watch::channel(Pods::default());
+    let task = tokio::spawn(sample(sampler, Outlets { publish, beat }, pods, shutdown));
+    Sampling { snapshots, pulse, trigger, task }
 }
 
 impl Sampling {
@@ -87,6 +91,15 @@ async fn a_tick_each_second() {
         assert!((rate - 10.0).abs() < 0.1, "{rate}");
     }
     assert_eq!(started.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_makes_the_agent_ready() {
+    let mut sampling = sampling();
+    let ready = |sampling: &Sampling| sampling.pulse.borrow().complaint(Question::Ready, None);
+    assert_eq!(ready(&sampling).as_deref(), Some("no counts from the kernel yet"));
+    sampling.next().await;
+    assert_eq!(ready(&sampling), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! What every consumer sees: the state after one tick, never changed afterwards. PURE.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +8,10 @@ use common::failure::Failure;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 
+use crate::cgroup::{ContainerId, PodUid};
 use crate::counts::{Reading, requests};
 use crate::history::History;
+use crate::pods::{self, Pods};
 use crate::process::Identity;
 use crate::rates::{Ended, Rates};
 
@@ -45,12 +47,41 @@ pub struct Snapshot {
 pub struct Process {
     /// Which one it is.
     pub key: ProcessKey,
-    /// Who it is for people. Its container and pod, once known, belong beside it.
+    /// Who it is for people.
     pub identity: Arc<Identity>,
+    /// Its pod and container, where they are known.
+    pub place: Option<Arc<Place>>,
     /// What it received since it was first counted, by version, and how often it went unsynced.
     pub totals: Counts,
     /// Its rates at the last ticks.
     pub history: History,
+}
+
+/// Where in a Kubernetes cluster a process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What Scope calls the pod: its UID, or the config hash of a static one.
+    pub scope_uid: Box<str>,
+    /// The pod's namespace.
+    pub namespace: Box<str>,
+    /// The pod's name.
+    pub pod: Box<str>,
+    /// The container's id; `None` for a process in the pod's own cgroup.
+    pub container_id: Option<ContainerId>,
+    /// The container's name; `None` until the API server tells it, and for pause containers.
+    pub container: Option<Box<str>>,
+}
+
+impl From<pods::Place<'_>> for Place {
+    fn from(place: pods::Place<'_>) -> Self {
+        Self {
+            scope_uid: place.pod.scope_uid.clone(),
+            namespace: place.pod.namespace.clone(),
+            pod: place.pod.name.clone(),
+            container_id: place.container_id,
+            container: place.container.map(|container| container.name.clone()),
+        }
+    }
 }
 
 /// Why a count may be short, all cumulative; all zero in a run that was exact.
@@ -82,6 +113,17 @@ impl Snapshot {
             rate: 0.0,
             ended: Ended::default(),
             losses: Losses::default(),
+        }
+    }
+
+    /// Says of each process where it runs, as far as these pods tell. Processes of one container share the answer.
+    pub fn locate(&mut self, pods: &Pods) {
+        let mut places: HashMap<(PodUid, Option<ContainerId>), Arc<Place>> = HashMap::new();
+        for process in &mut self.processes {
+            process.place = pods.resolve(&process.identity.candidates).map(|place| {
+                let shared = places.entry((place.pod.uid, place.container_id));
+                Arc::clone(shared.or_insert_with(|| Arc::new(place.into())))
+            });
         }
     }
 
@@ -140,6 +182,7 @@ impl Snapshots {
         let processes = rates.live().map(|(key, series)| Process {
             key: *key,
             identity: Arc::clone(&series.identity),
+            place: None,
             totals: series.totals,
             history: series.history.clone(),
         });
@@ -197,6 +240,45 @@ mod tests {
     }
 
     #[test]
+    fn a_process_is_where_the_pods_say_at_each_tick() {
+        use crate::cgroup::candidates;
+        use crate::pods::{Container, ContainerKind, DELETED_KEPT, Pod};
+        let (uid, id) = ("44c76ce5-f953-4bd3-bc89-12621681af49", "a".repeat(64));
+        let mut pod = Pod {
+            uid: PodUid::parse(uid).unwrap(),
+            config_hash: None,
+            scope_uid: uid.into(),
+            namespace: "shop".into(),
+            name: "web-1".into(),
+            owner: None,
+            containers: Vec::new(),
+        };
+        let mut inside = tests_support::process(1, &[1.0], 1);
+        let identity = Arc::make_mut(&mut inside.identity);
+        identity.candidates = candidates(&format!("0::/kubepods/pod{uid}/{id}")).into();
+        let mut pods = Pods::default();
+        let mut snapshot = tests_support::snapshot(vec![inside.clone(), inside, tests_support::process(2, &[1.0], 1)]);
+        snapshot.locate(&pods);
+        assert!(snapshot.processes.iter().all(|process| process.place.is_none()));
+        pods.apply(pod.clone());
+        snapshot.locate(&pods);
+        let place = snapshot.processes[0].place.clone().unwrap();
+        assert_eq!((&*place.pod, &*place.namespace, &*place.scope_uid), ("web-1", "shop", uid));
+        assert_eq!((place.container_id.unwrap().to_string(), place.container.as_deref()), (id.clone(), None));
+        assert!(Arc::ptr_eq(&place, snapshot.processes[1].place.as_ref().unwrap()));
+        assert_eq!(snapshot.processes[2].place, None);
+        let container = ContainerId::parse(&id).unwrap();
+        pod.containers.push(Container { name: "server".into(), id: container, kind: ContainerKind::Regular });
+        pods.apply(pod.clone());
+        snapshot.locate(&pods);
+        assert_eq!(snapshot.processes[0].place.as_ref().unwrap().container.as_deref(), Some("server"));
+        pods.delete(pod.uid, Duration::ZERO);
+        pods.sweep(DELETED_KEPT);
+        snapshot.locate(&pods);
+        assert_eq!(snapshot.processes[0].place, None);
+    }
+
+    #[test]
     fn a_connection_open_before_the_probe_is_no_loss() {
         let mut losses = Losses::default();
         losses.failures[Failure::Joined as usize] = 9;
@@ -222,13 +304,27 @@ pub(crate) mod tests_support {
             command: format!("server-{pid}"),
             command_line: format!("/usr/bin/server-{pid} --port 80"),
             cgroup_id: 0,
+            candidates: Box::default(),
         };
         Process {
             key: ProcessKey { start_ns: 1000, tgid: pid, reserved: 0 },
             identity: Arc::new(identity),
+            place: None,
             totals: Counts { requests: [0, total, 0], unsynced: 0 },
             history,
         }
+    }
+
+    /// Where `process` runs: pod `web-1` of namespace `shop`, in a container of this digit.
+    pub(crate) fn placed(process: Process, pod: &str, container: Option<char>) -> Process {
+        let place = Place {
+            scope_uid: format!("uid-of-{pod}").into(),
+            namespace: "shop".into(),
+            pod: pod.into(),
+            container_id: container.and_then(|digit| ContainerId::parse(&digit.to_string().repeat(64))),
+            container: container.map(|digit| format!("server-{digit}").into()),
+        };
+        Process { place: Some(Arc::new(place)), ..process }
     }
 
     /// These processes on `node-1`, at the last of three ticks in September 2016.

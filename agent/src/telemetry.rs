@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, DEFAULT_LOG_LEVEL, LogFormat};
 
 /// Lines kept while the table is shown; of more, the oldest are dropped.
 const MAX_HELD_LINES: usize = 200;
@@ -19,7 +19,7 @@ pub struct HeldLines(Arc<Mutex<VecDeque<String>>>);
 /// Starts logging. With a live table the lines are held.
 #[must_use]
 pub fn start(config: &Config, live_table: bool) -> Option<HeldLines> {
-    let filter = EnvFilter::try_new(&config.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(&config.log_level).unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG_LEVEL));
     let human = match config.log_format {
         LogFormat::Human => true,
         LogFormat::Json => false,

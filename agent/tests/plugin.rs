@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use agent::plugin::{self, Answers, ClaimError, Limits, Refusal, Reports, Socket, socket_path};
+use agent::health::Question;
+use agent::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket, socket_path};
 use agent::shutdown::{self, Trigger};
 use agent::snapshot::Snapshot;
 use bytes::Bytes;
@@ -45,7 +46,7 @@ fn start(answers: Arc<dyn Answers>, limits: Limits) -> Server {
 
 fn reports() -> (watch::Sender<Arc<Snapshot>>, Arc<dyn Answers>) {
     let (sender, receiver) = watch::channel(Arc::new(Snapshot::empty("node-1".into())));
-    (sender, Arc::new(Reports::new(receiver)))
+    (sender, Arc::new(Reports::new(receiver, watch::channel(Pulse::new()).1)))
 }
 
 /// An answer that no socket's buffer holds.
@@ -54,6 +55,9 @@ struct Huge;
 impl Answers for Huge {
     fn report(&self) -> Result<Bytes, String> {
         Ok(vec![b' '; 32 << 20].into())
+    }
+    fn complaint(&self, _question: Question) -> Option<String> {
+        None
     }
 }
 
@@ -142,6 +146,33 @@ async fn why_there_are_no_counts_is_where_scope_shows_it() {
     // Scope's status is "plugin returned non-200 status code: " and the rest of this line.
     assert!(answer.starts_with("HTTP/1.1 503 no BTF:  use a newer kernel\r\n"), "{answer}");
     assert!(answer.ends_with("no BTF:\r\nuse a newer kernel\n"), "{answer}");
+}
+
+/// Status and text of a health check.
+async fn health(server: &Server, uri: &str) -> (u16, String) {
+    let (response, body) = send(&mut connect(&server.path).await, Method::GET, uri).await;
+    (response.status().as_u16(), String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn health_needs_ticks_and_no_requests() {
+    let (_sender, snapshots) = watch::channel(Arc::new(Snapshot::empty("node-1".into())));
+    let (beat, pulse) = watch::channel(Pulse::new());
+    let server = start(Arc::new(Reports::new(snapshots, pulse)), Limits::DEFAULT);
+    assert_eq!(health(&server, "/health/live").await, (200, "ok\n".into()));
+    assert_eq!(health(&server, "/health/ready?verbose").await, (503, "no counts from the kernel yet\n".into()));
+    beat.send_modify(|pulse| pulse.beat(false));
+    assert_eq!(health(&server, "/health/ready").await.0, 503);
+    beat.send_modify(|pulse| pulse.beat(true));
+    assert_eq!(health(&server, "/health/ready").await, (200, "ok\n".into()));
+    assert_eq!(health(&server, "/health").await.0, 404);
+}
+
+#[tokio::test]
+async fn without_a_probe_the_agent_lives_and_is_not_ready() {
+    let server = start(Arc::new(Refusal("no BTF".into())), Limits::DEFAULT);
+    assert_eq!(health(&server, "/health/live").await.0, 200);
+    assert_eq!(health(&server, "/health/ready").await, (503, "not counting: no BTF\n".into()));
 }
 
 #[tokio::test]

@@ -43,6 +43,14 @@ fn wrong_values_are_told_all_at_once() {
 }
 
 #[test]
+fn asking_where_no_agent_serves_fails_and_names_the_socket() {
+    for question in [["health", "live"].as_slice(), &["health", "ready"], &["report"]] {
+        let arguments = [question, &["--plugins-root=/nonexistent"]].concat();
+        check(&arguments, 1, &["no answer on /nonexistent/http-requests/http-requests.sock"]);
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_is_an_io_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
@@ -77,6 +85,10 @@ fn a_probe_that_cannot_load_is_told_to_scope_and_then_to_scripts() {
     };
     let status = answer.lines().next().unwrap().to_owned();
     assert!(status.starts_with("HTTP/1.1 503 ") && status.len() > 40, "{answer}");
+    let root = format!("--plugins-root={}", folder.path().display());
+    check(&["health", "live", &root], 0, &[]);
+    check(&["health", "ready", &root], 1, &["503: not counting: "]);
+    check(&["report", &root], 1, &["503: "]);
     kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
     let output = agent.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

@@ -262,6 +262,7 @@ fn method_end(stream: &mut Stream) {
         PROXY => method::PROXY,
         _ => method::OTHER,
     };
+    stream.token = 0;
     stream.enter(Phase::Target);
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,7 +11,9 @@ use hyper::ext::ReasonPhrase;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use crate::health::{self, Question, Vitals};
 use crate::snapshot::Snapshot;
 use crate::{peer, report, scope_host};
 
@@ -23,13 +26,58 @@ pub trait Answers: Send + Sync {
     /// One line for people.
     fn report(&self) -> Result<Bytes, String>;
 
+    /// One line that says what is wrong, if something is.
+    fn complaint(&self, question: Question) -> Option<String>;
+
     /// A Scope probe with this PID has asked.
     fn polled_by_scope(&self, _pid: Option<u32>) {}
+}
+
+/// When the sampling last did what. Tokio's clock, unlike the one for rates, stands still while the machine sleeps:
+/// waking up is no reason to complain.
+#[derive(Clone, Copy, Debug)]
+pub struct Pulse {
+    started: Instant,
+    ticked: Option<Instant>,
+    read: Option<Instant>,
+}
+
+impl Pulse {
+    /// Of a sampling that begins now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { started: Instant::now(), ticked: None, read: None }
+    }
+
+    /// Notes the end of a tick, and whether it read the kernel's counts.
+    pub fn beat(&mut self, read: bool) {
+        let now = Instant::now();
+        self.ticked = Some(now);
+        if read {
+            self.read = Some(now);
+        }
+    }
+
+    /// One line that says what is wrong, if something is.
+    #[must_use]
+    pub fn complaint(&self, question: Question, refusal: Option<&str>) -> Option<String> {
+        let since = |at: Instant| at.duration_since(self.started);
+        let vitals =
+            Vitals { started: Duration::ZERO, ticked: self.ticked.map(since), read: self.read.map(since), refusal };
+        health::complaint(question, vitals, self.started.elapsed())
+    }
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// The last report.
 pub struct Reports {
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    pulse: watch::Receiver<Pulse>,
     host: Arc<str>,
     /// The number of the tick that it reports on.
     rendered: Mutex<Option<(u64, Bytes)>>,
@@ -41,10 +89,11 @@ pub struct Reports {
 impl Reports {
     /// Reports on the last of these snapshots, rendered when first asked for and at most once each.
     #[must_use]
-    pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
+    pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>, pulse: watch::Receiver<Pulse>) -> Self {
         let host = Arc::clone(&snapshots.borrow().host);
         Self {
             snapshots,
+            pulse,
             host,
             rendered: Mutex::new(None),
             compared: AtomicU32::new(0),
@@ -66,6 +115,10 @@ impl Answers for Reports {
         let report = report::render(&snapshot);
         *rendered = Some((snapshot.sequence, report.clone()));
         Ok(report)
+    }
+
+    fn complaint(&self, question: Question) -> Option<String> {
+        self.pulse.borrow().complaint(question, None)
     }
 
     /// Compares the names of the host, once with each Scope probe, until there is a warning.
@@ -96,16 +149,28 @@ impl Answers for Refusal {
     fn report(&self) -> Result<Bytes, String> {
         Err(self.0.clone())
     }
+
+    /// It is not restarted for this: it ends by itself.
+    fn complaint(&self, question: Question) -> Option<String> {
+        Pulse::new().complaint(question, Some(&self.0))
+    }
 }
 
 pub(super) fn answer<B: Body>(answers: &dyn Answers, request: &Request<B>, peer: Option<u32>) -> Response<Full<Bytes>> {
-    if request.uri().path() != "/report" {
-        return text(StatusCode::NOT_FOUND, "the only path is /report\n");
+    let question = Question::at(request.uri().path());
+    if question.is_none() && request.uri().path() != "/report" {
+        return text(StatusCode::NOT_FOUND, "the paths are /report, /health/live and /health/ready\n");
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
+    }
+    if let Some(question) = question {
+        return match answers.complaint(question) {
+            None => text(StatusCode::OK, "ok\n"),
+            Some(complaint) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{complaint}\n")),
+        };
     }
     if scope_host::is_scope(request.uri().query()) {
         answers.polled_by_scope(peer);
@@ -163,7 +228,8 @@ mod tests {
     #[track_caller]
     fn check(names: &[&str], expected: usize) {
         let (_sender, snapshots) = watch::channel(Arc::new(Snapshot::empty("node-1".into())));
-        let (reports, lines) = (Reports::new(snapshots), HeldLines::default());
+        let (_pulse, pulse) = watch::channel(Pulse::new());
+        let (reports, lines) = (Reports::new(snapshots, pulse), HeldLines::default());
         let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
         tracing::subscriber::with_default(subscriber, || {
             for name in names {

@@ -19,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-pub use answer::{Answers, Refusal, Reports};
+pub use answer::{Answers, Pulse, Refusal, Reports};
 pub use place::claim_first;
 pub use socket::{ClaimError, Socket, socket_path};
 

@@ -160,7 +160,8 @@ mod tests {
     #[track_caller]
     fn check_name(command_line: &str, expected: &str) {
         let command_line = command_line.to_owned();
-        let identity = Identity { pid: None, command: "comm".into(), command_line, cgroup_id: 0 };
+        let identity =
+            Identity { pid: None, command: "comm".into(), command_line, cgroup_id: 0, candidates: Box::default() };
         assert_eq!(name(&identity), expected);
     }
 

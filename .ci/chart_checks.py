@@ -1,0 +1,241 @@
+"""Checks the chart with Helm itself, and every object it renders against Kubernetes' own schemas.
+
+`chart_checks.py --write` renders deploy/manifests anew instead. Each check is also shown something broken, and
+fails if it lets that pass.
+"""
+
+import asyncio
+import copy
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import helm_sdkpy as helm
+import kubernetes_validate
+import yaml
+
+from api_stub import Stub
+
+ROOT = Path(__file__).resolve().parent.parent
+CHART = ROOT / "deploy/helm/scope-http-requests"
+MANIFESTS = ROOT / "deploy/manifests"
+# The oldest that Chart.yaml admits, the newest that the schemas cover, and some between.
+VERSIONS = ["1.25", "1.27", "1.29", "1.30", "1.31", "1.33", "1.35", "1.36", "1.37"]
+
+failures = []
+
+
+def check(what, holds, why=""):
+    if not holds:
+        failures.append(what)
+        print(f"FAILED: {what}{': ' + str(why) if why else ''}")
+
+
+def run(action, stub, release, values, chart=CHART, namespace="weave", **options):
+    config = helm.Configuration(namespace=namespace, kubeconfig=stub.kubeconfig())
+    return asyncio.run(action(config).run(release, str(chart), values=values, wait=False, **options))
+
+
+def render(values, version="1.33", chart=CHART, release="shr", namespace="weave"):
+    """The text that Helm renders, hooks included: it is installed into a stub that only keeps it."""
+    result = run(helm.Install, Stub(f"{version}.0"), release, values, chart, namespace)
+    return result["manifest"], [hook["manifest"] for hook in result["hooks"] or []]
+
+
+def objects(text):
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def value_sets():
+    for path in sorted(CHART.glob("ci/*-values.yaml")):
+        text = path.read_text()
+        first = re.search(r"^# from: (\S+)", text)
+        yield path.stem.removesuffix("-values"), first[1] if first else VERSIONS[0], yaml.safe_load(text)
+
+
+def number(version):
+    return tuple(int(part) for part in version.split("."))
+
+
+def invalid(document, version):
+    """Why Kubernetes of this version would not take the object, or None."""
+    try:
+        kubernetes_validate.validate(document, version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return f"{document['kind']}: {error.message}"
+    return None
+
+
+def check_lint():
+    def errors(chart):
+        try:
+            config = helm.Configuration(kubeconfig=Stub("1.33.0").kubeconfig())
+            result = asyncio.run(helm.Lint(config).run(str(chart)))
+        except helm.HelmError as error:
+            return str(error)
+        severe = [str(message) for message in result["Messages"] or [] if "WARNING" in str(message) or "ERROR" in str(message)]
+        return (result["Errors"] or []) + severe
+
+    check("lint", not errors(CHART), errors(CHART))
+    with tempfile.TemporaryDirectory() as folder:
+        broken = Path(shutil.copytree(CHART, Path(folder) / CHART.name))
+        (broken / "templates/rbac.yaml").write_text("{{ .Values.nothing.at.all }}")
+        check("lint sees a broken template", errors(broken))
+    return "lint: ok, and it sees a broken template"
+
+
+def check_objects():
+    checked = 0
+    for name, first, values in value_sets():
+        # No template asks for the version, so one rendering serves all.
+        manifest, hooks = render(values)
+        documents = objects(manifest) + [document for hook in hooks for document in objects(hook)]
+        for document in documents:
+            for version in VERSIONS:
+                if number(version) < number(first):
+                    continue
+                why = invalid(document, version)
+                check(f"{name} on {version}", why is None, why)
+                checked += 1
+    broken = next(document for document in objects(render({})[0]) if document["kind"] == "DaemonSet")
+    broken["spec"]["template"]["spec"]["hostPid"] = True
+    check("a typo in a rendered object is seen", invalid(broken, "1.33"))
+    return f"objects: {checked} valid, strictly, on {len(VERSIONS)} versions ({VERSIONS[0]} - {VERSIONS[-1]})"
+
+
+# Values that must be refused, and what the message must name.
+BAD = [
+    ({"imagee": {}}, "imagee"),
+    ({"image": {"tag": "not a tag"}}, "tag"),
+    ({"image": {"digest": "sha256:short"}}, "digest"),
+    ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+    ({"scope": {"pluginsRoot": "relative/path"}}, "pluginsRoot"),
+    ({"kubernetes": {"enabled": "yes"}}, "enabled"),
+    ({"security": {"extraCapabilities": ["CAP_SYS_RESOURCE"]}}, "extraCapabilities"),
+    ({"resources": {"limits": {"memory": "lots"}}}, "memory"),
+    ({"tolerations": [{"operator": "Always"}]}, "operator"),
+    ({"probes": {"startup": {"periodSeconds": 0}}}, "periodSeconds"),
+    ({"podLabels": {"app": "weave-scope"}}, "podLabels"),
+    # The agent has no metrics endpoint, so nothing may offer one.
+    ({"metrics": {"enabled": True}}, "metrics"),
+    ({"resourceQuota": {"create": True}, "priorityClassName": ""}, "priorityClassName"),
+]
+
+
+def check_bad_values():
+    for values, name in BAD:
+        try:
+            render(values)
+            why = "it was taken"
+        except helm.HelmError as error:
+            why = None if name in str(error) else f"the message does not name {name}: {error}"
+        check(f"{values} is refused", why is None, why)
+    try:
+        render({}, version="1.24")
+        check("Kubernetes 1.24 is refused", False)
+    except helm.HelmError as error:
+        check("Kubernetes 1.24 is refused by name", "1.24" in str(error), error)
+    return f"bad values: {len(BAD)} refused by name, and a Kubernetes that is too old"
+
+
+def check_least_privilege():
+    for name, _, values in value_sets():
+        documents = objects(render(values)[0])
+        pod = next(document for document in documents if document["kind"] == "DaemonSet")["spec"]["template"]
+        context = pod["spec"]["containers"][0]["securityContext"]
+        labels = pod["metadata"]["labels"]
+        check(f"{name}: Scope's selectors do not match", not {"app", "name"} & labels.keys(), labels)
+        check(f"{name}: read-only root", context["readOnlyRootFilesystem"])
+        if not values.get("security", {}).get("privileged"):
+            extra = values.get("security", {}).get("extraCapabilities", [])
+            wanted = {"drop": ["ALL"], "add": ["BPF", "PERFMON", *extra]}
+            check(f"{name}: capabilities", context["capabilities"] == wanted, context)
+            check(f"{name}: not privileged", not context["privileged"] and not context["allowPrivilegeEscalation"])
+        rules = [rule for document in documents if document["kind"] == "ClusterRole" for rule in document["rules"]]
+        exact = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
+        token = pod["spec"]["automountServiceAccountToken"]
+        check(f"{name}: list and watch of pods, or nothing", rules == (exact if token else []), rules)
+    return "least privilege: as documented in every value set"
+
+
+def check_upgrade():
+    stub = Stub("1.33.0")
+    sets = {name: values for name, _, values in value_sets()}
+    run(helm.Install, stub, "shr", sets["default"])
+    before = copy.deepcopy(stub.of_kind("DaemonSet")[0])
+    run(helm.Upgrade, stub, "shr", sets["privileged-selinux"], reset_values=True)
+    after = stub.of_kind("DaemonSet")[0]
+    context = after["spec"]["template"]["spec"]["containers"][0]["securityContext"]
+    check("the upgrade arrives", context["privileged"] is True, context)
+    check("the selector never changes", before["spec"]["selector"] == after["spec"]["selector"])
+    run(helm.Upgrade, stub, "shr", sets["counts-only"], reset_values=True)
+    left = {document["kind"] for document in stub.objects.values()}
+    check("an upgrade removes what is switched off", left == {"DaemonSet", "Secret"}, left)
+    config = helm.Configuration(namespace="weave", kubeconfig=stub.kubeconfig())
+    asyncio.run(helm.Uninstall(config).run("shr", wait=False))
+    check("uninstalling leaves nothing", not stub.objects, stub.objects.keys())
+    return "install, two upgrades, uninstall: ok"
+
+
+NAMESPACE = """\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: scope-http-requests
+  labels:
+    app.kubernetes.io/name: scope-http-requests
+    # BPF and hostPID: without this label the pods are refused, with a mere warning.
+    pod-security.kubernetes.io/enforce: privileged
+---
+"""
+HEADER = "# Rendered from deploy/helm/scope-http-requests: change the chart, then run `.ci/charts --write`.\n"
+
+
+def rendered_manifests():
+    """Path and text of each raw manifest."""
+    name = "scope-http-requests"
+    for folder, namespace, start in [("", name, NAMESPACE), ("beside-scope", "weave", "")]:
+        text, _ = render({}, release=name, namespace=namespace)
+        # Helm did not put it there, so its labels would mislead.
+        text = re.sub(r"^ *(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n", "", text, flags=re.M)
+        text = re.sub(r"^# Source: .*\n", "", text, flags=re.M)
+        text = re.sub(r"\n{2,}", "\n", text).strip().removeprefix("---\n")
+        yield MANIFESTS / folder / f"{name}.yaml", HEADER + start + text + "\n"
+
+
+def check_manifests():
+    for path, text in rendered_manifests():
+        check(f"{path.relative_to(ROOT)} is current (.ci/charts --write renders it)", path.is_file() and path.read_text() == text)
+        for document in objects(text):
+            for version in VERSIONS:
+                check(f"{path.name} on {version}", invalid(document, version) is None, invalid(document, version))
+        resources = yaml.safe_load((path.parent / "kustomization.yaml").read_text())["resources"]
+        check(f"{path.parent.name}: kustomization.yaml names the file", resources == [path.name], resources)
+    return "manifests: current and valid"
+
+
+def check_versions():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    workspace = re.search(r'^\[workspace\.package\]\nversion = "([^"]+)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
+    check("appVersion is the workspace's version", chart["appVersion"] == workspace, (chart["appVersion"], workspace))
+    return f"version: {workspace}, the image's default tag"
+
+
+def main():
+    if "--write" in sys.argv:
+        for path, text in rendered_manifests():
+            path.write_text(text)
+            print(f"wrote {path.relative_to(ROOT)}")
+        return
+    for step in [check_lint, check_versions, check_bad_values, check_least_privilege, check_upgrade, check_manifests, check_objects]:
+        before = len(failures)
+        passed = step()
+        if len(failures) == before:
+            print(passed)
+    if failures:
+        sys.exit(f"chart: {len(failures)} failed")
+
+
+main()

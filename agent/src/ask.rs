@@ -1,0 +1,132 @@
+//! `scope-http-requests health` and `scope-http-requests report`: ask the running agent over its plugin socket. EDGE.
+//!
+//! The image holds no shell and no curl, and the agent listens on no port: probes and `helm test` run the binary.
+
+use crate::config::DEFAULT_PLUGINS_ROOT;
+use crate::health::Question;
+use crate::plugin::socket_path;
+use crate::report::ID;
+use clap::{Parser, Subcommand, ValueEnum};
+use serde_json::Value;
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// For everything. Scope itself grants half a second; a node under pressure may need more.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A report of 5 000 processes has about 3 MB.
+const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+
+#[derive(Parser)]
+#[command(name = "scope-http-requests")]
+struct Flags {
+    #[command(subcommand)]
+    request: Request,
+    /// Folder of Scope's plugin sockets
+    #[arg(long, global = true, value_name = "DIR", env = "SCOPE_HTTP_REQUESTS_PLUGINS_ROOT", default_value = DEFAULT_PLUGINS_ROOT)]
+    plugins_root: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Request {
+    /// Ask the running agent how it is: nothing and exit code 0, or a complaint and 1
+    Health { what: What },
+    /// Print the running agent's report, as Scope gets it
+    Report,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    Live,
+    Ready,
+}
+
+/// Whether the command line asks a running agent, instead of being one.
+pub fn is_asked(arguments: &[OsString]) -> bool {
+    let first = arguments.get(1).and_then(|argument| argument.to_str());
+    matches!(first, Some("health" | "report"))
+}
+
+/// Asks, and gives what is to be printed.
+///
+/// # Errors
+///
+/// Why there is no answer or no good one, in one line.
+pub fn run(arguments: &[OsString]) -> Result<String, String> {
+    let flags = Flags::try_parse_from(arguments).map_err(|error| error.to_string())?;
+    match flags.request {
+        Request::Health { what: What::Live } => health(&flags.plugins_root, Question::Live),
+        Request::Health { what: What::Ready } => health(&flags.plugins_root, Question::Ready),
+        Request::Report => report(&flags.plugins_root),
+    }
+}
+
+fn health(root: &Path, question: Question) -> Result<String, String> {
+    match get(root, question.path())? {
+        (200, _) => Ok(String::new()),
+        (status, text) => Err(format!("{status}: {}", text.trim())),
+    }
+}
+
+/// The report, if Scope would take it.
+fn report(root: &Path) -> Result<String, String> {
+    let text = match get(root, "/report")? {
+        (200, text) => text,
+        (status, text) => return Err(format!("{status}: {}", text.trim())),
+    };
+    let json: Value = serde_json::from_str(&text).map_err(|error| format!("no JSON: {error}"))?;
+    let plugin = &json["Plugins"][0];
+    if plugin["id"] != ID {
+        return Err(format!("the report is of {}, not of {ID}", plugin["id"]));
+    }
+    match plugin["status"].as_str() {
+        None | Some("" | "ok") => Ok(text),
+        Some(status) => Err(status.to_owned()),
+    }
+}
+
+/// Status and body of a GET on the agent's socket.
+fn get(root: &Path, path: &str) -> Result<(u16, String), String> {
+    let socket = socket_path(root);
+    exchange(&socket, path).map_err(|error| format!("no answer on {}: {error}", socket.display()))
+}
+
+fn exchange(socket: &Path, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    // In one piece: whoever reads once has all of it.
+    let request = format!("GET {path} HTTP/1.1\r\nhost: plugin\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let answer = read_until(&mut stream, Instant::now() + PATIENCE)?;
+    split(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer"))
+}
+
+/// Reads to the end, but not beyond the deadline, however slowly the bytes come.
+fn read_until(stream: &mut UnixStream, deadline: Instant) -> io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut piece = [0; 64 * 1024];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || answer.len() as u64 > MAX_ANSWER_BYTES {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "too slow or too long"));
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut piece) {
+            Ok(0) => return Ok(answer),
+            Ok(length) => answer.extend_from_slice(&piece[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Status and body. The agent answers with a length and, asked to, closes: so the body is all that follows the head.
+fn split(answer: &[u8]) -> Option<(u16, String)> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..end]).ok()?;
+    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let body = String::from_utf8(answer[end + 4..].to_vec()).ok()?;
+    Some((status, body))
+}

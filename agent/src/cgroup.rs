@@ -1,0 +1,239 @@
+//! From the text of `/proc/PID/cgroup` to the pods and containers it may belong to. PURE.
+//!
+//! Every driver (systemd, cgroupfs), version (v1, v2, hybrid) and runtime writes its own path. This reads what all of
+//! them have in common: a directory per pod, a directory per container inside it, and again inside that for
+//! Kubernetes in a container (kind, k3s). What it does not recognise it leaves out; it never completes or guesses.
+//!
+//! Sources: kubelet `pkg/kubelet/cm/cgroup_manager_linux.go` (`ToSystemd`, `ToCgroupfs`), containerd
+//! `pkg/cri`, CRI-O `internal/config/cgmgr`, the lines recorded in `tests/data/cgroups.json`.
+
+use std::fmt;
+
+/// Text beyond this is not read. Each line is at most a path (4 096 bytes), and cgroup v1 has 13 controllers.
+pub const MAX_TEXT_BYTES: usize = 64 * 1024;
+/// Nesting beyond this is cut: the outermost candidates are dropped.
+pub const MAX_CANDIDATES: usize = 8;
+
+/// A container's full id, 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId([u8; 32]);
+
+impl ContainerId {
+    /// Reads exactly 64 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(Self(hex(text)?))
+    }
+
+    /// Reads `containerID` of a container's status: `containerd://<id>`, `cri-o://<id>`, `docker://<id>`.
+    pub fn parse_status(text: &str) -> Option<Self> {
+        Self::parse(text.split_once("://")?.1)
+    }
+}
+
+/// A pod's UID as the API server gives it: a UUID.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodUid([u8; 16]);
+
+impl PodUid {
+    /// Reads a lower-case UUID with dashes, or with the underscores that systemd's unit names need in their place.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let separator = *bytes.get(8)?;
+        let dashes = [8, 13, 18, 23];
+        if bytes.len() != 36 || !matches!(separator, b'-' | b'_') || dashes.iter().any(|&at| bytes[at] != separator) {
+            return None;
+        }
+        let digits: String =
+            text.chars().enumerate().filter(|(at, _)| !dashes.contains(at)).map(|(_, digit)| digit).collect();
+        Some(Self(hex(&digits)?))
+    }
+}
+
+/// The hash of a static pod's configuration, which stands where other pods have their UID: 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConfigHash([u8; 16]);
+
+impl ConfigHash {
+    /// Reads exactly 32 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(Self(hex(text)?))
+    }
+}
+
+/// What a cgroup path calls a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PodKey {
+    /// A pod made through the API server.
+    Uid(PodUid),
+    /// A static pod, made from a file on the node.
+    Hash(ConfigHash),
+}
+
+impl PodKey {
+    fn parse(text: &str) -> Option<Self> {
+        PodUid::parse(text).map(Self::Uid).or_else(|| ConfigHash::parse(text).map(Self::Hash))
+    }
+}
+
+/// One pod or container that a path names. At least one of the two is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    /// The pod whose directory encloses the container.
+    pub pod: Option<PodKey>,
+    /// The container, unless the process sits in the pod's own directory.
+    pub container: Option<ContainerId>,
+}
+
+/// The candidates of a process, the likeliest first: lines that name a pod before those that do not, and in each
+/// line from the innermost outwards. Whoever knows the node's pods takes the first that exists.
+pub fn candidates(text: &str) -> Vec<Candidate> {
+    let lines: Vec<Vec<Candidate>> = whole_lines(text).filter_map(path).map(nesting).collect();
+    let names_pod = |line: &Vec<Candidate>| line.iter().any(|candidate| candidate.pod.is_some());
+    let mut found: Vec<Candidate> = Vec::new();
+    let with_pod = lines.iter().filter(|line| names_pod(line));
+    let without_pod = lines.iter().filter(|line| !names_pod(line));
+    for candidate in with_pod.chain(without_pod).flatten() {
+        if found.len() < MAX_CANDIDATES && !found.contains(candidate) {
+            found.push(*candidate);
+        }
+    }
+    found
+}
+
+/// The lines within the bound. A line that the bound cuts is left out: what is left of it would name an outer pod.
+fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
+    let kept = match text.as_bytes().get(..MAX_TEXT_BYTES) {
+        Some(head) if text.len() > MAX_TEXT_BYTES => {
+            let end = head.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
+            &text[..end] // '\n' and 0 are character boundaries
+        }
+        _ => text,
+    };
+    kept.lines()
+}
+
+/// The path of a line `hierarchy:controllers:path`; the path itself may have colons.
+fn path(line: &str) -> Option<&str> {
+    let path = line.splitn(3, ':').nth(2)?;
+    // The kernel marks a directory removed while its last process ends (kernel/cgroup/cgroup.c, proc_cgroup_show).
+    Some(path.strip_suffix(" (deleted)").unwrap_or(path))
+}
+
+/// The candidates of one path, from the innermost outwards.
+fn nesting(path: &str) -> Vec<Candidate> {
+    let mut found: Vec<Candidate> = Vec::new();
+    // The pod whose directory we are in and that has no container yet.
+    let mut open: Option<PodKey> = None;
+    for segment in path.split('/') {
+        if let Some((pod, container)) = colon_form(segment) {
+            found.extend(open.take().map(pod_alone));
+            found.push(Candidate { pod: Some(pod), container: Some(container) });
+        } else if let Some(pod) = pod_directory(segment) {
+            found.extend(open.replace(pod).map(pod_alone));
+        } else if let Some(container) = container_directory(segment) {
+            found.push(Candidate { pod: open.take(), container: Some(container) });
+        }
+    }
+    found.extend(open.map(pod_alone));
+    found.reverse();
+    found
+}
+
+fn pod_alone(pod: PodKey) -> Candidate {
+    Candidate { pod: Some(pod), container: None }
+}
+
+/// `pod<uid>` (cgroupfs), `[...]kubepods[-burstable|-besteffort]-pod<uid>.slice` (systemd).
+fn pod_directory(segment: &str) -> Option<PodKey> {
+    if let Some(uid) = segment.strip_prefix("pod") {
+        return PodKey::parse(uid);
+    }
+    let (parent, uid) = segment.strip_suffix(".slice")?.rsplit_once("-pod")?;
+    let class = parent.strip_suffix("-burstable").or_else(|| parent.strip_suffix("-besteffort")).unwrap_or(parent);
+    // A kubelet with a cgroup root of its own puts that before, joined by a dash.
+    if class == "kubepods" || class.ends_with("-kubepods") { PodKey::parse(uid) } else { None }
+}
+
+/// Prefixes of a container's directory, by runtime; cgroupfs drivers use none.
+const RUNTIME_PREFIXES: [&str; 5] = ["cri-containerd-", "crio-", "docker-", "libpod-payload-", "libpod-"];
+
+fn container_directory(segment: &str) -> Option<ContainerId> {
+    let name = segment.strip_suffix(".scope").unwrap_or(segment);
+    let id = RUNTIME_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    ContainerId::parse(id)
+}
+
+/// `<pod slice>:<runtime>:<container id>`: the kubelet speaks systemd and the runtime does not.
+fn colon_form(segment: &str) -> Option<(PodKey, ContainerId)> {
+    let (slice, rest) = segment.split_once(':')?;
+    let (_runtime, id) = rest.split_once(':')?;
+    Some((pod_directory(slice)?, ContainerId::parse(id)?))
+}
+
+/// `2 * N` lower-case hexadecimal digits.
+fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+fn digit(character: u8) -> Option<u8> {
+    match character {
+        b'0'..=b'9' => Some(character - b'0'),
+        b'a'..=b'f' => Some(character - b'a' + 10),
+        _ => None,
+    }
+}
+
+fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Display for PodUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (dash, part) in [("", 0..4), ("-", 4..6), ("-", 6..8), ("-", 8..10), ("-", 10..16)] {
+            f.write_str(dash)?;
+            write_hex(f, &self.0[part])?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ConfigHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Display for PodKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uid(uid) => uid.fmt(f),
+            Self::Hash(hash) => hash.fmt(f),
+        }
+    }
+}
+
+/// As in a path: bytes in decimal would help nobody.
+macro_rules! debug_as_display {
+    ($($type:ty),*) => {$(
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    )*};
+}
+debug_as_display!(ContainerId, PodUid, ConfigHash);
