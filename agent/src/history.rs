@@ -20,7 +20,7 @@ impl Default for History {
 }
 
 impl History {
-    /// Adds the newest rate, in place of the oldest one if the ring is full.
+    /// Adds the newest rate (not negative), in place of the oldest one if the ring is full.
     pub fn push(&mut self, rate: f32) {
         self.samples[usize::from(self.next)] = rate;
         self.next = (self.next + 1) % LENGTH as u8;
@@ -43,7 +43,9 @@ impl History {
     /// The highest rate of the last minute.
     #[must_use]
     pub fn highest(&self) -> f32 {
-        self.last(LENGTH).fold(0.0, f32::max)
+        // Bits of floats that are not negative are ordered as integers, and a maximum of those is
+        // found eight at a time; places not filled yet hold a zero.
+        self.samples.iter().map(|rate| rate.to_bits()).max().map_or(0.0, f32::from_bits)
     }
 
     /// How many rates there are.

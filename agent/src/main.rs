@@ -33,9 +33,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| Failure::Io(format!("cannot start: {error}")))
-        .and_then(|runtime| {
-            runtime.block_on(run(config, lines.clone(), || Kernel::load().map_err(|error| error.to_string())))
-        });
+        .and_then(|runtime| runtime.block_on(run(config, lines.clone(), Kernel::load)));
     if let Err(failure) = &result {
         tracing::error!("{failure}");
     }

@@ -114,9 +114,8 @@ impl Processes for ProcessTable {
     fn track(&mut self, process: &ProcessCounts) -> Identity {
         let mut identity = Identity::from_counts(process);
         let watch = self.watch(process);
-        match (&watch, process.pid) {
-            (Watch::Pidfd(_) | Watch::Proc(_), Some(pid)) => identity.command_line = self.command_line(pid),
-            _ => {}
+        if let (Watch::Pidfd(_) | Watch::Proc(_), Some(pid)) = (&watch, process.pid) {
+            identity.command_line = self.command_line(pid);
         }
         self.watched.insert(process.key, watch);
         identity

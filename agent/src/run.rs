@@ -2,6 +2,7 @@
 //!
 //! The only module that knows all others.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::counts::requests;
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
 use crate::plugin::{self, Answers, ClaimError, Limits, Refusal, Reports, Socket};
@@ -37,10 +39,10 @@ const REFUSAL: Duration = Duration::from_secs(15);
 /// # Errors
 ///
 /// Why it could not; it is logged.
-pub async fn run<K: Probe + Send + 'static>(
+pub async fn run<K: Probe + Send + 'static, E: Display>(
     config: Config,
     lines: Option<HeldLines>,
-    load: impl FnOnce() -> Result<K, String>,
+    load: impl FnOnce() -> Result<K, E>,
 ) -> Result<(), Failure> {
     // From here on no signal ends the agent without its socket being removed.
     let mut signals = Signals::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
@@ -50,7 +52,8 @@ pub async fn run<K: Probe + Send + 'static>(
     })?;
     match load() {
         Ok(probe) => count(config, lines, probe, (socket, listener), &mut signals).await,
-        Err(cause) => {
+        Err(error) => {
+            let cause = error.to_string();
             if lines.is_none() {
                 refuse(&cause, listener, &mut signals).await;
             }
@@ -159,10 +162,11 @@ async fn show(
         let snapshot = Arc::clone(&snapshots.borrow());
         tracing::info!(
             per_second = snapshot.rate,
-            total = crate::counts::requests(&snapshot.totals),
+            total = requests(&snapshot.totals),
             processes = snapshot.processes.len(),
             ended = snapshot.ended.processes,
             losses = summary::losses(&snapshot.losses),
+            joined = summary::joined(&snapshot.losses),
             busiest = summary::line(&snapshot),
             "requests"
         );

@@ -1,6 +1,6 @@
 //! Ticks with paused time: no test waits. EDGE (tokio), without kernel, /proc or sockets.
 use super::*;
-use crate::counts::{Pid, ProcessCounts, Reading, requests};
+use crate::counts::{Pid, ProcessCounts, Reading};
 use crate::process::Identity;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;

@@ -31,13 +31,21 @@ pub fn line(snapshot: &Snapshot) -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-/// `gap 3, skipped_calls 1`; empty if nothing was lost.
+/// `gap 3, skipped_calls 1`; empty if nothing was lost. Connections that were open before the
+/// probe are another matter, see [`joined`].
 #[must_use]
 pub fn losses(losses: &Losses) -> String {
-    let causes = Failure::ALL.iter().map(|cause| (cause.name(), losses.failures[*cause as usize]));
+    let causes = Failure::ALL.iter().filter(|cause| **cause != Failure::Joined);
+    let causes = causes.map(|cause| (cause.name(), losses.failures[*cause as usize]));
     let causes = causes.chain([("skipped_calls", losses.skipped_calls)]);
     let some = causes.filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}"));
     some.collect::<Vec<_>>().join(", ")
+}
+
+/// How many connections were open before the probe; each counts from its next certain request on.
+#[must_use]
+pub fn joined(losses: &Losses) -> u64 {
+    losses.failures[Failure::Joined as usize]
 }
 
 /// How it ended, in one line.
@@ -49,7 +57,11 @@ pub fn farewell(snapshot: &Snapshot) -> String {
         lost if lost.is_empty() => "nothing was lost".to_owned(),
         lost => format!("losses: {lost}"),
     };
-    format!("{total} requests of {processes} processes counted; {lost}")
+    let joined = match joined(&snapshot.losses) {
+        0 => String::new(),
+        joined => format!("; connections open before the probe: {joined}"),
+    };
+    format!("{total} requests of {processes} processes counted; {lost}{joined}")
 }
 
 #[cfg(test)]
@@ -72,6 +84,10 @@ mod tests {
         assert_eq!(line(&state), "server-1[1] 2.5/s 9 total");
         assert_eq!(losses(&state.losses), "");
         assert_eq!(farewell(&state), "9 requests of 1 processes counted; nothing was lost");
+        state.losses.failures[Failure::Joined as usize] = 2;
+        let ended = "9 requests of 1 processes counted; nothing was lost; connections open before the probe: 2";
+        assert_eq!(farewell(&state), ended);
+        state.losses.failures[Failure::Joined as usize] = 0;
         state.losses.failures[Failure::Gap as usize] = 3;
         state.losses.skipped_calls = 1;
         assert_eq!(losses(&state.losses), "gap 3, skipped_calls 1");

@@ -18,9 +18,16 @@ pub struct Connection {
     pub slot: u32,
     /// How much had been sent on the socket at its last read, while unsynced.
     pub sent: u32,
+    /// `AF_UNIX`: where in its buffer the next byte is expected; 0 at the start of a new one.
+    pub buffer_offset: u32,
+    /// Always zero; keeps the struct free of undefined bytes.
+    pub reserved: u32,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 64);
+
+/// Where a read is said to stand that follows a gap of unknown size: beyond the end of any body.
+const UNKNOWN_GAP: u64 = 1 << 62;
 
 /// What is to be done with a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +43,23 @@ pub enum Arrival {
 }
 
 impl Connection {
+    /// The position of a read on an `AF_UNIX` stream, which has no sequence numbers: `consumed` bytes
+    /// of the buffer were read before, `length` are being read, and `buffer_length` are in it. What
+    /// was expected tells whether bytes were missed; only buffers that were missed whole, between
+    /// two that were read to their ends, cannot be noticed.
+    #[inline(always)]
+    pub fn unix_position(&mut self, consumed: u32, length: u32, buffer_length: u32) -> u64 {
+        let expected = self.buffer_offset;
+        let behind = consumed.wrapping_add(length);
+        self.buffer_offset = if behind < buffer_length { behind } else { 0 };
+        if consumed >= expected {
+            return self.next.wrapping_add(u64::from(consumed - expected));
+        }
+        // Another buffer, and the rest of the last one was never read.
+        self.next = 0;
+        UNKNOWN_GAP
+    }
+
     /// Takes note of a read of `length` bytes at `position`, on a socket that has `sent` so many
     /// bytes (modulo 2^32).
     #[inline(always)]
@@ -82,5 +106,54 @@ impl Connection {
     #[inline(always)]
     pub fn give_up(&mut self) {
         self.stream = Stream { phase: Phase::Unsynced, ..Stream::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUFFER: u32 = 100;
+
+    /// Reads of (consumed before, length), each with what comes of it.
+    #[track_caller]
+    fn check_unix(reads: &[(u32, u32, Arrival)]) {
+        let mut connection = Connection::default();
+        for (index, (consumed, length, expected)) in reads.iter().enumerate() {
+            let position = connection.unix_position(*consumed, *length, BUFFER);
+            assert_eq!(connection.arrive(position, *length, 0), *expected, "read {index}");
+            if connection.stream.phase == Phase::Begin {
+                connection.stream.phase = Phase::Start;
+            }
+        }
+    }
+
+    #[test]
+    fn unix_buffers_one_after_another() {
+        let process = Arrival::Process(0);
+        check_unix(&[(0, 100, process), (0, 40, process), (40, 60, process), (0, 100, process)]);
+    }
+
+    #[test]
+    fn missed_bytes_of_a_unix_buffer_are_a_gap() {
+        let (process, gap) = (Arrival::Process(0), Arrival::Lost(Failure::Gap));
+        check_unix(&[(0, 40, process), (50, 50, gap)]);
+        check_unix(&[(0, 40, process), (0, 100, gap)]);
+        check_unix(&[(0, 100, process), (10, 90, gap)]);
+        check_unix(&[(10, 90, Arrival::Lost(Failure::Joined))]);
+    }
+
+    #[test]
+    fn positions_tell_peeks_gaps_and_overlaps() {
+        let mut connection = Connection::default();
+        assert_eq!(connection.arrive(0, 10, 0), Arrival::Process(0));
+        assert_eq!(connection.arrive(0, 10, 0), Arrival::Ignore, "read after a peek");
+        assert_eq!(connection.arrive(5, 10, 0), Arrival::Process(5), "a longer read after a peek");
+        connection.stream = Stream { phase: Phase::Body, left: 20, ..Stream::default() };
+        assert_eq!(connection.arrive(25, 20, 0), Arrival::Process(0), "a gap within a body");
+        assert_eq!(connection.stream.left, 10);
+        assert_eq!(connection.arrive(60, 1, 7), Arrival::Lost(Failure::Gap), "a gap beyond the body");
+        assert_eq!(connection.arrive(61, 1, 7), Arrival::Ignore, "nothing was sent");
+        assert_eq!(connection.arrive(62, 1, 8), Arrival::Try, "an answer was sent");
     }
 }

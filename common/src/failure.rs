@@ -54,7 +54,7 @@ failures! {
     ProcessTableFull = "process_table_full",
         "The table of processes was full; requests of further processes are not counted.";
     UnsupportedTransport = "unsupported_transport",
-        "Data arrived over a transport whose stream position the probe cannot follow (MPTCP, kernel TLS); it is not counted.";
+        "Data arrived over a transport whose stream position the probe cannot follow (MPTCP); it is not counted.";
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ macro_rules! layout {
 layout! {
     skb_sk = "sk_buff"."sk";
     skb_cb = "sk_buff"."cb";
+    skb_len = "sk_buff"."len";
     sock_family = "sock_common"."skc_family";
     sock_type = "sock"."sk_type";
     sock_protocol = "sock"."sk_protocol";

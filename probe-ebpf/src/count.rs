@@ -36,29 +36,33 @@ pub(crate) fn found(connection: &mut Connection, job: &Job) -> Option<()> {
     Some(())
 }
 
-/// Counts a loss, also for the process if it has counted a request on this connection.
+/// Counts a loss, also for the current process if it has counted a request on this connection.
 #[inline(always)]
 pub(crate) fn failure(connection: &mut Connection, cause: u32) {
     count_failure(cause);
-    if connection.process.tgid != 0
+    let (key, _) = current_process();
+    if connection.process == key
         && let Some(counts) = slot(connection.slot)
     {
         counts.unsynced += 1;
     }
 }
 
+/// The current process, and its first task.
+#[inline(always)]
+fn current_process() -> (ProcessKey, *const u8) {
+    // SAFETY: no arguments.
+    let task: *const u8 = unsafe { bpf_get_current_task_btf() }.cast_const().cast();
+    let leader: *const u8 = member(task, offset!(task_group_leader));
+    let start_ns = member(leader, offset!(task_start_boottime));
+    (ProcessKey { start_ns, tgid: member(task, offset!(task_tgid)), reserved: 0 }, leader)
+}
+
 /// The counts of the current process. Its slot is kept with the connection: the table is asked
 /// once for a connection and a process.
 #[inline(always)]
 fn current<'a>(connection: &mut Connection) -> Option<&'a mut Counts> {
-    // SAFETY: no arguments.
-    let task: *const u8 = unsafe { bpf_get_current_task_btf() }.cast_const().cast();
-    let leader: *const u8 = member(task, offset!(task_group_leader));
-    let key = ProcessKey {
-        start_ns: member(leader, offset!(task_start_boottime)),
-        tgid: member(task, offset!(task_tgid)),
-        reserved: 0,
-    };
+    let (key, leader) = current_process();
     if connection.process != key {
         let Some(found) = find_slot(&key, leader) else {
             count_failure(Failure::ProcessTableFull as u32);

@@ -8,6 +8,7 @@ mod kernel;
 mod maps;
 mod reader;
 mod socket;
+mod syscall;
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -39,7 +40,7 @@ fn try_receive(ctx: &BtfTracePointContext) -> Option<()> {
     if connection.stream.is_settled() {
         return None;
     }
-    let place = socket.place(skb, connection)?;
+    let place = socket.place(skb, length, connection)?;
     let (offset, trial) = match connection.arrive(place.position, length, place.sent) {
         Arrival::Ignore => return None,
         Arrival::Process(offset) => (offset, false),

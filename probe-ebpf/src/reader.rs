@@ -11,7 +11,7 @@ use core::ffi::c_void;
 use core::ptr::from_mut;
 
 use crate::kernel::{Dynptr, bounded, dynptr_from_skb, load_word};
-use crate::{lose, maps};
+use crate::maps;
 
 /// Bytes that a window holds; an ordinary head fits.
 const CAPACITY: u32 = 1024;
@@ -123,9 +123,9 @@ pub(crate) fn process<'a>(
     job.trial = trial.into();
     job.resynced = 0;
     if !take_turns(skb, job, connection) {
-        return lose(Failure::Unreadable);
-    }
-    if job.trial != 0 {
+        connection.give_up();
+        job.failure = Failure::Unreadable as u32 + 1;
+    } else if job.trial != 0 {
         connection.give_up();
     } else if job.read.offset < job.read.end && connection.stream.phase.reads_on() {
         connection.give_up();

@@ -5,7 +5,7 @@ use common::connection::Connection;
 use common::failure::Failure;
 
 use crate::kernel::{constant, member, offset, read_only_cast};
-use crate::lose;
+use crate::{lose, syscall};
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -55,11 +55,12 @@ impl Socket {
         }
     }
 
+    /// Where a read of `length` bytes stands; `None` when the bytes will come again.
     #[inline(always)]
-    pub(crate) fn place(&self, skb: *const u8, connection: &Connection) -> Option<Place> {
+    pub(crate) fn place(&self, skb: *const u8, length: u32, connection: &mut Connection) -> Option<Place> {
         match *self {
             Self::Tcp(socket) => tcp_place(socket, skb),
-            Self::Unix(_) => Some(unix_place(skb, connection)),
+            Self::Unix(_) => unix_place(skb, length, connection),
         }
     }
 }
@@ -98,12 +99,18 @@ fn tcp_sock(socket: *const u8) -> Option<*const u8> {
     if tcp.is_null() { lose(Failure::UnsupportedTransport) } else { Some(tcp) }
 }
 
-/// `AF_UNIX` has no sequence numbers and no sign of a send: what comes is what was expected.
+/// `AF_UNIX` has no sequence numbers and no sign of a send, and a peek looks like a read: whether it
+/// is one, the system call's arguments tell.
 #[inline(always)]
-fn unix_place(skb: *const u8, connection: &Connection) -> Place {
-    Place {
-        position: connection.next,
-        skb_offset: member(skb, offset!(skb_cb) + offset!(unix_cb_consumed)),
-        sent: connection.sent.wrapping_add(1),
+fn unix_place(skb: *const u8, length: u32, connection: &mut Connection) -> Option<Place> {
+    if syscall::is_peek() {
+        return None;
     }
+    let consumed: u32 = member(skb, offset!(skb_cb) + offset!(unix_cb_consumed));
+    let buffer_length: u32 = member(skb, offset!(skb_len));
+    Some(Place {
+        position: connection.unix_position(consumed, length, buffer_length),
+        skb_offset: consumed,
+        sent: connection.sent.wrapping_add(1),
+    })
 }

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 
 use aya::programs::ProgramError;
 use aya::{BtfError, EbpfError};
+use common::layout::KernelFunction;
 use rustix::thread::CapabilitySet;
 
 /// The probe cannot be loaded. `Display` is one line: the cause, and what to do.
@@ -12,7 +13,7 @@ use rustix::thread::CapabilitySet;
 pub enum LoadError {
     /// The kernel does not describe its types.
     #[error(
-        "this kernel has no BTF ({path}: {source}): use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian 11, Ubuntu 20.10, RHEL 8.2 and later are",
+        "this kernel has no BTF ({path}: {source}): use Linux 6.11 or later, built with CONFIG_DEBUG_INFO_BTF=y",
         path = VMLINUX_BTF
     )]
     NoBtf {
@@ -77,12 +78,16 @@ impl LoadError {
             ProgramError::Btf(BtfError::UnknownBtfTypeName { .. }) => Self::NoTracepoint,
             ProgramError::LoadError { io_error, verifier_log } => {
                 tracing::debug!(%verifier_log, "verifier");
+                let log = verifier_log.to_string();
+                if let Some(function) =
+                    KernelFunction::ALL.iter().find(|function| log.contains(&refusal_of(function.name())))
+                {
+                    return Self::NoFunction(function.name());
+                }
                 match io_error.kind() {
-                    ErrorKind::PermissionDenied if !verifier_log.to_string().trim().is_empty() => {
-                        Self::Verifier(last_line(&verifier_log.to_string()))
-                    }
+                    ErrorKind::PermissionDenied if !log.trim().is_empty() => Self::Verifier(last_line(&log)),
                     ErrorKind::PermissionDenied => Self::classify("BPF_PROG_LOAD", Some(ErrorKind::PermissionDenied)),
-                    _ => Self::Verifier(format!("{io_error}: {}", last_line(&verifier_log.to_string()))),
+                    _ => Self::Verifier(format!("{io_error}: {}", last_line(&log))),
                 }
             }
             error => Self::classify(&source_chain(&error), io_kind(&error)),
@@ -136,6 +141,11 @@ fn source_chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What the verifier says of a function that the kernel has, but not for tracing programs.
+fn refusal_of(function: &str) -> String {
+    format!("calling kernel function {function} is not allowed")
 }
 
 fn last_line(log: &str) -> String {

@@ -65,6 +65,8 @@ impl Kernel {
             .map_err(LoadError::from_ebpf)?;
         let counters = Counters::take(&mut ebpf).map_err(|error| LoadError::from_ebpf(error.into()))?;
         attach(&mut ebpf, "receive", &btf)?;
+        drop((btf, code));
+        sys::return_freed_memory();
         Ok(Self { ebpf, counters, holds_preemption })
     }
 

@@ -25,6 +25,16 @@ unsafe impl Pod for Plain<Process> {}
 // SAFETY: as above.
 unsafe impl Pod for Plain<ProcessKey> {}
 
+/// Gives memory that was freed back to the system: describing the kernel's types takes tens of
+/// megabytes for a moment, and the allocator would keep most of it.
+pub(super) fn return_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no arguments that could be wrong; only free memory is touched.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// One call of `BPF_MAP_LOOKUP_BATCH` on a per-CPU array of [`Counts`] (Linux 5.13): the entries
 /// after `*last`, or from the first on. `values` receives a value for each entry and each possible
 /// CPU; `keys` bounds the number of entries. Returns how many there were, and moves `last` to the

@@ -1,6 +1,6 @@
 //! What each request on the plugin socket is answered with. EDGE.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -33,7 +33,9 @@ pub struct Reports {
     host: Arc<str>,
     /// The number of the tick that it reports on.
     rendered: Mutex<Option<(u64, Bytes)>>,
-    host_checked: AtomicBool,
+    /// The Scope probe whose name for the host was compared last.
+    compared: AtomicU32,
+    warned: AtomicBool,
 }
 
 impl Reports {
@@ -41,7 +43,13 @@ impl Reports {
     #[must_use]
     pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
         let host = Arc::clone(&snapshots.borrow().host);
-        Self { snapshots, host, rendered: Mutex::new(None), host_checked: AtomicBool::new(false) }
+        Self {
+            snapshots,
+            host,
+            rendered: Mutex::new(None),
+            compared: AtomicU32::new(0),
+            warned: AtomicBool::new(false),
+        }
     }
 }
 
@@ -60,20 +68,20 @@ impl Answers for Reports {
         Ok(report)
     }
 
-    /// Compares the names of the host until it could once.
+    /// Compares the names of the host, once with each Scope probe, until there is a warning.
     fn polled_by_scope(&self, pid: Option<u32>) {
         let Some(pid) = pid else { return };
-        if self.host_checked.load(Ordering::Relaxed) {
+        if self.warned.load(Ordering::Relaxed) || self.compared.swap(pid, Ordering::Relaxed) == pid {
             return;
         }
         match peer::host_name(pid) {
             Ok(Some(scopes)) => {
-                self.host_checked.store(true, Ordering::Relaxed);
                 if let Some(warning) = scope_host::mismatch(&self.host, &scopes) {
+                    self.warned.store(true, Ordering::Relaxed);
                     tracing::warn!("{warning}");
                 }
             }
-            Ok(None) => {}
+            Ok(None) => tracing::debug!(pid, "nothing tells how Scope calls this host"),
             Err(error) => tracing::debug!(pid, %error, "cannot tell how Scope calls this host"),
         }
     }
@@ -127,4 +135,54 @@ fn of_type(content_type: &'static str, content: Bytes) -> Response<Full<Bytes>> 
     let mut response = Response::new(Full::new(content));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::HeldLines;
+    use std::io::{Read as _, Write as _};
+    use std::process::{Child, Command, Stdio};
+
+    /// A process that has this name for the host.
+    fn scope(name: &str) -> Child {
+        let mut command = Command::new("cat");
+        command.env("SCOPE_HOSTNAME", name).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Once it echoes it has its environment.
+        child.stdin.as_mut().unwrap().write_all(b".").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        child
+    }
+
+    fn end(mut child: Child) {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+
+    #[track_caller]
+    fn check(names: &[&str], expected: usize) {
+        let (_sender, snapshots) = watch::channel(Arc::new(Snapshot::empty("node-1".into())));
+        let (reports, lines) = (Reports::new(snapshots), HeldLines::default());
+        let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for name in names {
+                let scope = scope(name);
+                // It polls every second.
+                (0..3).for_each(|_| reports.polled_by_scope(Some(scope.id())));
+                end(scope);
+            }
+            reports.polled_by_scope(None);
+        });
+        let lines = lines.last(usize::MAX);
+        assert_eq!(lines.len(), expected, "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains("WARN") && line.contains("--hostname=node-2")), "{lines:?}");
+    }
+
+    #[test]
+    fn another_name_for_the_host_is_warned_about_once() {
+        check(&["node-1"], 0);
+        check(&["node-2"], 1);
+        check(&["node-1", "node-2", "node-2"], 1);
+    }
 }

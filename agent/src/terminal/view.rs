@@ -1,11 +1,10 @@
 //! What the live table says, before anything is drawn. PURE.
 
-use common::failure::Failure;
-
 use crate::counts::requests;
 use crate::history::LENGTH;
+use crate::process::Identity;
 use crate::snapshot::{Process, Snapshot};
-use crate::summary::{busiest, losses};
+use crate::summary::{busiest, joined, losses};
 
 /// How many log lines are shown below the table.
 pub(super) const NOTICES: usize = 3;
@@ -55,12 +54,11 @@ impl View {
     /// For a screen of so many lines: no more rows are made than it can show.
     pub(super) fn new(snapshot: &Snapshot, facts: &Facts, notices: Vec<String>, height: u16) -> Self {
         let rows: Vec<_> = busiest(snapshot, usize::from(height)).into_iter().map(Row::new).collect();
-        let lost = losses(&snapshot.losses);
         Self {
             title: title(snapshot),
             facts: [format!("probe {}", facts.probe), format!("Scope {}", facts.socket)],
             is_exact: snapshot.losses.sum() == 0,
-            losses: if lost.is_empty() { "exact: nothing was lost".to_owned() } else { note(snapshot, &lost) },
+            losses: certainty(snapshot),
             hidden: snapshot.processes.len() - rows.len(),
             rows,
             notices,
@@ -69,12 +67,13 @@ impl View {
     }
 }
 
-/// Connections that were open before the probe was are no loss once they are certain again.
-fn note(snapshot: &Snapshot, lost: &str) -> String {
-    let joined = snapshot.losses.failures[Failure::Joined as usize];
-    match (snapshot.losses.sum(), joined) {
-        (0, _) => format!("exact since: {joined} connections were open before the probe"),
-        _ => format!("not certain: {lost}; certain again {}", snapshot.losses.resynced),
+/// Whether the numbers can be relied on.
+fn certainty(snapshot: &Snapshot) -> String {
+    let resynced = snapshot.losses.resynced;
+    match (losses(&snapshot.losses), joined(&snapshot.losses)) {
+        (lost, _) if !lost.is_empty() => format!("not certain: {lost}; certain again {resynced}"),
+        (_, 0) => "exact: nothing was lost".to_owned(),
+        (_, joined) => format!("exact, but for connections open before the probe: {joined}; certain again {resynced}"),
     }
 }
 
@@ -95,9 +94,8 @@ fn title(snapshot: &Snapshot) -> String {
 impl Row {
     fn new(process: &Process) -> Self {
         let identity = &process.identity;
-        let named = if identity.command_line.is_empty() { &identity.command } else { &identity.command_line };
         Self {
-            process: named.clone(),
+            process: name(identity).to_owned(),
             pid: identity.pid.map_or_else(|| "-".to_owned(), |pid| pid.0.to_string()),
             rate: format!("{:.1}", process.rate()),
             is_busy: process.rate() > 0.0,
@@ -106,6 +104,14 @@ impl Row {
             unsynced: grouped(process.totals.unsynced),
         }
     }
+}
+
+/// The command line without the folder of its program, which only takes room; else the command.
+fn name(identity: &Identity) -> &str {
+    let line = identity.command_line.as_str();
+    let program = line.split(' ').next().unwrap_or_default();
+    let folder = program.rfind('/').map_or(0, |slash| slash + 1);
+    if line.is_empty() { &identity.command } else { &line[folder..] }
 }
 
 /// A character per tick, scaled to the process's own highest rate; the newest is last.
@@ -118,12 +124,12 @@ fn sparkline(process: &Process) -> String {
     process.history.last(LENGTH).map(|rate| LEVELS[level(rate)]).collect()
 }
 
-/// Thousands set apart by a narrow space.
+/// Thousands set apart by a blank.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 2);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(' ');
         }
         grouped.push(digit);
@@ -135,6 +141,7 @@ fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
     use crate::snapshot::tests_support::{process, snapshot};
+    use common::failure::Failure;
 
     #[test]
     fn numbers_are_grouped() {
@@ -148,6 +155,22 @@ mod tests {
         assert_eq!(sparkline(&process(1, &[0.0, 0.1, 50.0, 100.0], 1)), "▁▂▅█");
         assert_eq!(sparkline(&process(1, &[0.0, 0.0], 1)), "▁▁");
         assert_eq!(sparkline(&process(1, &[], 1)), "");
+    }
+
+    #[track_caller]
+    fn check_name(command_line: &str, expected: &str) {
+        let command_line = command_line.to_owned();
+        let identity = Identity { pid: None, command: "comm".into(), command_line, cgroup_id: 0 };
+        assert_eq!(name(&identity), expected);
+    }
+
+    #[test]
+    fn names() {
+        check_name("", "comm");
+        check_name("/usr/bin/python3 -m http.server", "python3 -m http.server");
+        check_name("nginx: worker process", "nginx: worker process");
+        check_name("node /srv/app.js", "node /srv/app.js");
+        check_name("./a/b", "b");
     }
 
     #[test]
@@ -165,8 +188,8 @@ mod tests {
         let said = |state: &Snapshot| View::new(state, &facts, Vec::new(), 4).losses;
         assert_eq!(said(&state), "exact: nothing was lost");
         state.losses.failures[Failure::Joined as usize] = 2;
-        assert_eq!(said(&state), "exact since: 2 connections were open before the probe");
+        assert_eq!(said(&state), "exact, but for connections open before the probe: 2; certain again 0");
         state.losses.skipped_calls = 1;
-        assert_eq!(said(&state), "not certain: joined 2, skipped_calls 1; certain again 0");
+        assert_eq!(said(&state), "not certain: skipped_calls 1; certain again 0");
     }
 }

@@ -1,0 +1,203 @@
+//! Runs cases one after another and compares what they expect with what the probe counted.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agent::counts::{Pid, Reading};
+use agent::kernel::Kernel;
+use agent::tick::Probe as _;
+use common::failure::Failure;
+
+/// What a case expects the probe to have counted since it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Requests of this process.
+    pub here: u64,
+    /// Requests of processes that this one started.
+    pub elsewhere: u64,
+    /// Losses of the whole machine, by cause: other processes may add to them.
+    pub losses: Vec<(Failure, u64)>,
+    /// Connections of the whole machine that became certain again, likewise.
+    pub resynced: u64,
+}
+
+impl Expected {
+    fn is_met_by(&self, counted: &Counted) -> bool {
+        // A connection older than the probe belongs to no process yet.
+        let own: u64 = self.losses.iter().filter(|(cause, _)| *cause != Failure::Joined).map(|(_, count)| count).sum();
+        let losses = self.losses.iter().all(|(cause, count)| counted.failures[*cause as usize] >= *count);
+        let requests = (counted.here, counted.elsewhere) == (self.here, self.elsewhere);
+        requests && losses && counted.unsynced == own && counted.resynced >= self.resynced
+    }
+}
+
+/// So many requests of this process, and nothing else.
+pub fn here(requests: u64) -> Expected {
+    Expected { here: requests, ..Expected::default() }
+}
+
+/// So many requests of other processes, and nothing else.
+pub fn elsewhere(requests: u64) -> Expected {
+    Expected { elsewhere: requests, ..Expected::default() }
+}
+
+/// One case: what it does, and what that must count as.
+pub struct Case {
+    pub name: String,
+    pub expected: Expected,
+    pub run: Box<dyn FnOnce(&mut Lab) -> io::Result<()>>,
+}
+
+impl Case {
+    pub fn new(
+        name: impl Into<String>,
+        expected: Expected,
+        run: impl FnOnce(&mut Lab) -> io::Result<()> + 'static,
+    ) -> Self {
+        Self { name: name.into(), expected, run: Box::new(run) }
+    }
+}
+
+/// The probe, and the sums at the last look.
+pub struct Lab {
+    kernel: Kernel,
+    seen: Counted,
+}
+
+/// Sums at one look, or what was added since another.
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    here: u64,
+    elsewhere: u64,
+    /// How often connections of this process became unsynced.
+    unsynced: u64,
+    failures: [u64; Failure::COUNT],
+    resynced: u64,
+    skipped_calls: u64,
+}
+
+impl Counted {
+    fn of(reading: &Reading) -> Self {
+        let pid = Some(Pid(std::process::id()));
+        let (mut here, mut elsewhere, mut unsynced) = (0, 0, 0);
+        for process in &reading.processes {
+            let requests = process.counts.requests.iter().sum::<u64>();
+            if process.pid == pid {
+                here += requests;
+                unsynced += process.counts.unsynced;
+            } else if process.command == "exe" || process.command.starts_with("cases") {
+                // This binary, started again.
+                elsewhere += requests;
+            }
+        }
+        let Reading { failures, resynced, skipped_calls, .. } = *reading;
+        Self { here, elsewhere, unsynced, failures, resynced, skipped_calls }
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        let mut failures = self.failures;
+        for (now, before) in failures.iter_mut().zip(before.failures) {
+            *now -= before;
+        }
+        Self {
+            here: self.here - before.here,
+            elsewhere: self.elsewhere - before.elsewhere,
+            unsynced: self.unsynced - before.unsynced,
+            failures,
+            resynced: self.resynced - before.resynced,
+            skipped_calls: self.skipped_calls - before.skipped_calls,
+        }
+    }
+}
+
+impl Lab {
+    pub fn new(kernel: Kernel) -> Self {
+        Self { kernel, seen: Counted::default() }
+    }
+
+    /// What was counted since the last call.
+    fn since(&mut self) -> io::Result<Counted> {
+        let now = Counted::of(&self.read()?);
+        let added = now.since(&self.seen);
+        self.seen = now;
+        if added.skipped_calls > 0 {
+            println!("note: the kernel skipped {} calls", added.skipped_calls);
+        }
+        Ok(added)
+    }
+
+    pub fn read(&mut self) -> io::Result<Reading> {
+        self.kernel.read(Duration::ZERO)
+    }
+
+    /// Runs every case; prints a table.
+    pub fn run(&mut self, cases: Vec<Case>) -> ExitCode {
+        println!("{:66} {:>8} {:>8}", "case", "expected", "counted");
+        let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+        for case in cases {
+            // What other processes of this machine received meanwhile is none of the case's.
+            self.since().expect("the counts can be read");
+            let done = (case.run)(self);
+            let counted = self.since().expect("the counts can be read");
+            let (expected, total) = (case.expected.here + case.expected.elsewhere, counted.here + counted.elsewhere);
+            let (verdict, count) = match done {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => (format!("SKIPPED: {error}"), &mut skipped),
+                Err(error) => (format!("FAILED: {error}"), &mut failed),
+                Ok(()) if case.expected.is_met_by(&counted) => (String::new(), &mut passed),
+                Ok(()) => (format!("FAILED: expected {:?}, counted {counted:?}", case.expected), &mut failed),
+            };
+            *count += 1;
+            println!("{:66} {expected:>8} {total:>8} {verdict}", case.name);
+        }
+        println!("{passed} passed, {failed} failed, {skipped} skipped");
+        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// One end of a connection.
+pub trait End: Read + Write + std::os::fd::AsFd + Send {}
+impl End for TcpStream {}
+impl End for UnixStream {}
+
+/// A new connection: the client's end, and the server's.
+#[derive(Clone, Copy, Debug)]
+pub enum Transport {
+    V4,
+    V6,
+    /// An IPv4 client of a dual-stack socket.
+    Mapped,
+    Unix,
+}
+
+impl Transport {
+    pub const ALL: [Self; 4] = [Self::V4, Self::V6, Self::Mapped, Self::Unix];
+
+    pub fn connect(self) -> io::Result<(Box<dyn End>, Box<dyn End>)> {
+        let (listen, connect) = match self {
+            Self::V4 => ("127.0.0.1:0", "127.0.0.1"),
+            Self::V6 => ("[::1]:0", "::1"),
+            Self::Mapped => ("[::]:0", "127.0.0.1"),
+            Self::Unix => {
+                let (client, server) = UnixStream::pair()?;
+                return Ok((Box::new(client), Box::new(server)));
+            }
+        };
+        let (client, server) = tcp(listen, connect)?;
+        Ok((Box::new(client), Box::new(server)))
+    }
+}
+
+fn tcp(listen: &str, connect: &str) -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind(listen)?;
+    let client = TcpStream::connect((connect, listener.local_addr()?.port()))?;
+    client.set_nodelay(true)?;
+    Ok((client, listener.accept()?.0))
+}
+
+/// A TCP connection on loopback: the client's end, and the server's.
+pub fn loopback() -> io::Result<(TcpStream, TcpStream)> {
+    tcp("127.0.0.1:0", "127.0.0.1")
+}

@@ -1,0 +1,53 @@
+//! The definition of a request, case by case, on the running kernel: expected counts come from the
+//! definition or from the servers, never from the probe.
+//!
+//! Needs root. Where the probe cannot run, says so and skips; with `REQUIRE_PROBE=1` that fails.
+//! The binary needs nothing beside itself, so that it also runs inside other kernels.
+
+mod certainty;
+mod lab;
+mod processes;
+mod raw;
+mod reading;
+mod streams;
+
+use std::process::ExitCode;
+
+use agent::kernel::Kernel;
+use agent::tick::Probe as _;
+use lab::{Case, Lab};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, role, rest @ ..] = arguments.as_slice()
+        && flag == "--role"
+    {
+        return processes::play(role, rest);
+    }
+    // Asked by cargo and by test runners; there is nothing to list.
+    if arguments.iter().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let old = certainty::Old::open().expect("connections on loopback can be made");
+    let kernel = match Kernel::load() {
+        Ok(kernel) => kernel,
+        Err(error) if std::env::var_os("REQUIRE_PROBE").is_some() => {
+            println!("the probe is required here: {error}\n0 passed, 1 failed");
+            return ExitCode::FAILURE;
+        }
+        Err(error) => {
+            println!("SKIPPED, every case: {error}\n0 passed, 0 failed, 1 skipped");
+            return ExitCode::SUCCESS;
+        }
+    };
+    println!("probe: {}", kernel.description());
+    println!("verified instructions: {}", kernel.program_statistics().map_or(0, |of| of.verified_instructions));
+    let mut lab = Lab::new(kernel);
+    let cases: Vec<Case> = [certainty::cases(old), streams::cases(), reading::cases(), processes::cases()]
+        .into_iter()
+        .flatten()
+        .filter(|case| filter.is_none_or(|filter| case.name.contains(filter.as_str())))
+        .collect();
+    lab.run(cases)
+}

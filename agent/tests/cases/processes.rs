@@ -1,0 +1,197 @@
+//! Processes: who counts.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use agent::counts::Pid;
+use agent::kernel::Kernel;
+use agent::tick::Probe as _;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+use crate::lab::{Case, Expected, Lab, elsewhere, here, loopback};
+use crate::streams::GET;
+
+/// What this binary does when a case starts it again.
+pub fn play(role: &str, arguments: &[String]) -> ExitCode {
+    let done = match role {
+        "read-stdin" => read_stdin(),
+        "receive-descriptor" => receive_descriptor(),
+        "exec" => exec(),
+        "nested-agent" => nested_agent(),
+        _ => Err(io::Error::other(format!("no role {role} {arguments:?}"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{role}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    let both = Expected { elsewhere: 1, ..here(1) };
+    vec![
+        Case::new("accepted here, read in a child", elsewhere(1), |_| {
+            let (mut client, server) = loopback()?;
+            let child = start("read-stdin", server.into())?;
+            client.write_all(GET.as_bytes())?;
+            drop(client);
+            finish(child)
+        }),
+        Case::new("half read here, completed by a process that got the descriptor", elsewhere(1), |_| {
+            let (mut client, mut server) = loopback()?;
+            client.write_all(GET.as_bytes())?;
+            server.read_exact(&mut [0; 10])?;
+            let (ours, theirs) = UnixStream::pair()?;
+            let child = start("receive-descriptor", theirs.into())?;
+            send_descriptor(&ours, &server)?;
+            drop((server, client));
+            finish(child)
+        }),
+        Case::new("one request here, the next in a child on the same connection", both, |_| {
+            let (mut client, mut server) = loopback()?;
+            client.write_all(GET.as_bytes())?;
+            server.read_exact(&mut [0; GET.len()])?;
+            let child = start("read-stdin", server.into())?;
+            client.write_all(GET.as_bytes())?;
+            drop(client);
+            finish(child)
+        }),
+        Case::new("exec between two requests keeps the process", elsewhere(2), |lab| {
+            let before = lab.read()?.processes.len();
+            let (mut client, server) = loopback()?;
+            let child = start("exec", server.into())?;
+            client.write_all(&GET.repeat(2).into_bytes())?;
+            drop(client);
+            finish(child)?;
+            let added = lab.read()?.processes.len() - before;
+            if added == 1 { Ok(()) } else { Err(io::Error::other(format!("{added} processes instead of one"))) }
+        }),
+        Case::new("2 000 threads that read one request each", here(2000), |_| {
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            for _ in 0..2000 {
+                let mut client = TcpStream::connect(listener.local_addr()?)?;
+                let mut server = listener.accept()?.0;
+                client.write_all(GET.as_bytes())?;
+                let reader = thread::spawn(move || server.read_exact(&mut [0; GET.len()]));
+                reader.join().expect("the reader does not panic")?;
+            }
+            Ok(())
+        }),
+        Case::new("100 processes that live shorter than a tick", elsewhere(100), |_| {
+            (0..100).try_for_each(|_| {
+                let (mut client, server) = loopback()?;
+                client.write_all(GET.as_bytes())?;
+                drop(client);
+                finish(start("read-stdin", server.into())?)
+            })
+        }),
+        Case::new("a process of a PID namespace below", elsewhere(1), |lab| namespace_below(lab)),
+        Case::new("an agent in a PID namespace: its own PIDs, beside this agent", elsewhere(1), |_| {
+            finish(unshared("nested-agent").stdin(Stdio::null()).spawn()?)
+        }),
+    ]
+}
+
+fn this_binary() -> Command {
+    Command::new("/proc/self/exe")
+}
+
+fn start(role: &str, stdin: OwnedFd) -> io::Result<Child> {
+    this_binary().args(["--role", role]).stdin(Stdio::from(stdin)).spawn()
+}
+
+fn unshared(role: &str) -> Command {
+    let mut command = Command::new("unshare");
+    let binary = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(binary).args(["--role", role]);
+    command
+}
+
+fn finish(mut child: Child) -> io::Result<()> {
+    let status = child.wait()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("a child ended with {status}"))) }
+}
+
+fn read_stdin() -> io::Result<()> {
+    io::stdin().read_to_end(&mut Vec::new()).map(drop)
+}
+
+fn exec() -> io::Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    let mut first = [0; GET.len()];
+    rustix::net::recv(io::stdin().as_fd(), &mut first, RecvFlags::WAITALL)?;
+    Err(this_binary().args(["--role", "read-stdin"]).exec())
+}
+
+fn send_descriptor(through: &UnixStream, descriptor: &TcpStream) -> io::Result<()> {
+    let descriptors = [descriptor.as_fd()];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    sendmsg(through, &[io::IoSlice::new(b"x")], &mut ancillary, SendFlags::empty())?;
+    Ok(())
+}
+
+fn receive_descriptor() -> io::Result<()> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, recvmsg};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(io::stdin().as_fd(), &mut [io::IoSliceMut::new(&mut [0; 1])], &mut ancillary, RecvFlags::empty())?;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message
+            && let Some(descriptor) = descriptors.next()
+        {
+            return TcpStream::from(descriptor).read_to_end(&mut Vec::new()).map(drop);
+        }
+    }
+    Err(io::Error::other("no descriptor came"))
+}
+
+/// Its PID must be the one that it has here.
+fn namespace_below(lab: &mut Lab) -> io::Result<()> {
+    let known = lab.read()?.processes;
+    let (mut client, server) = loopback()?;
+    let mut child = unshared("read-stdin").stdin(Stdio::from(OwnedFd::from(server))).spawn()?;
+    client.write_all(GET.as_bytes())?;
+    let counted = loop {
+        let new = lab.read()?.processes.into_iter().find(|process| known.iter().all(|old| old.key != process.key));
+        match new {
+            Some(process) => break process,
+            None if child.try_wait()?.is_some() => return Err(io::Error::other("the child ended uncounted")),
+            None => thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let parent = child.id();
+    let pid = counted.pid.ok_or_else(|| io::Error::other("it has no PID here"))?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.0))?;
+    drop(client);
+    finish(child)?;
+    let expected = format!("PPid:\t{parent}");
+    if status.lines().any(|line| line == expected) {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("PID {} is not the child of {parent}", pid.0)))
+    }
+}
+
+/// Loads a probe of its own and looks for itself under the PID that it has in its namespace.
+fn nested_agent() -> io::Result<()> {
+    let mut kernel = Kernel::load().map_err(io::Error::other)?;
+    let (mut client, mut server) = loopback()?;
+    client.write_all(GET.as_bytes())?;
+    server.read_exact(&mut [0; GET.len()])?;
+    let own = Some(Pid(std::process::id()));
+    let reading = kernel.read(Duration::ZERO)?;
+    let of_own = reading.processes.iter().find(|process| process.pid == own);
+    match of_own.map(|process| process.counts.requests.iter().sum::<u64>()) {
+        Some(1) => Ok(()),
+        other => Err(io::Error::other(format!("counted {other:?} for PID {own:?} of {reading:?}"))),
+    }
+}

@@ -1,0 +1,148 @@
+//! System calls that no safe library offers in this form.
+#![expect(unsafe_code, reason = "the cases need these very system calls")]
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
+
+use io_uring::{IoUring, cqueue, opcode, types};
+
+/// Receives with `recvmmsg` into two buffers of one message each; returns how many bytes came.
+pub fn recvmmsg(server: &TcpStream, length: usize) -> io::Result<usize> {
+    let mut buffers = [vec![0_u8; length / 2], vec![0_u8; length - length / 2]];
+    let mut slices: Vec<_> = buffers
+        .iter_mut()
+        .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() })
+        .collect();
+    let mut messages: Vec<libc::mmsghdr> = slices
+        .iter_mut()
+        .map(|slice| {
+            // SAFETY: plain data, for which zeros are valid.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            message.msg_hdr.msg_iov = slice;
+            message.msg_hdr.msg_iovlen = 1;
+            message
+        })
+        .collect();
+    // SAFETY: headers, slices and buffers live until the call returns.
+    let count = unsafe { libc::recvmmsg(server.as_raw_fd(), messages.as_mut_ptr(), 2, 0, std::ptr::null_mut()) };
+    if count < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(messages.iter().take(count as usize).map(|message| message.msg_len as usize).sum())
+}
+
+/// Peeks with `recvmsg`, whose flags are another argument than those of `recv`.
+pub fn peek_with_recvmsg(server: &UnixStream) -> io::Result<()> {
+    let mut buffer = [0_u8; 64];
+    let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: plain data, for which zeros are valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut slice;
+    message.msg_iovlen = 1;
+    // SAFETY: header, slice and buffer live until the call returns.
+    check(unsafe { libc::recvmsg(server.as_raw_fd(), &raw mut message, libc::MSG_PEEK) }).map(drop)
+}
+
+/// Receives into memory of which only the first ten bytes may be written to.
+pub fn recv_faulting(server: &TcpStream) -> io::Result<()> {
+    const PAGE: usize = 4096;
+    // SAFETY: a new mapping; nothing else refers to it.
+    let pages = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            2 * PAGE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if pages == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the second page of the mapping; the kernel checks every write of the receive.
+    let received = unsafe {
+        libc::mprotect(pages.byte_add(PAGE), PAGE, libc::PROT_NONE);
+        libc::recv(server.as_raw_fd(), pages.byte_add(PAGE - 10), 1000, 0)
+    };
+    // SAFETY: the mapping made above.
+    unsafe { libc::munmap(pages, 2 * PAGE) };
+    if received < 0 { Ok(()) } else { Err(io::Error::other("the receive did not fault")) }
+}
+
+/// Sends and receives over a `SOCK_SEQPACKET` pair.
+pub fn sequenced_packets(bytes: &[u8]) -> io::Result<()> {
+    let mut pair = [0; 2];
+    let mut buffer = vec![0_u8; bytes.len()];
+    // SAFETY: the buffers are as long as said.
+    unsafe {
+        check(libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET, 0, pair.as_mut_ptr()) as isize)?;
+        check(libc::send(pair[0], bytes.as_ptr().cast(), bytes.len(), 0))?;
+        check(libc::recv(pair[1], buffer.as_mut_ptr().cast(), buffer.len(), 0))?;
+        libc::close(pair[0]);
+        libc::close(pair[1]);
+    }
+    Ok(())
+}
+
+fn check(result: isize) -> io::Result<isize> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn ring() -> io::Result<IoUring> {
+    IoUring::new(8).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOSYS | libc::EPERM) => {
+            io::Error::new(io::ErrorKind::Unsupported, format!("no io_uring here ({error})"))
+        }
+        _ => error,
+    })
+}
+
+/// One receive through io_uring.
+pub fn uring_recv(server: &TcpStream, length: usize) -> io::Result<usize> {
+    let mut ring = ring()?;
+    let mut buffer = vec![0_u8; length];
+    let receive = opcode::Recv::new(types::Fd(server.as_raw_fd()), buffer.as_mut_ptr(), length as u32).build();
+    // SAFETY: buffer and socket live until the completion was taken.
+    unsafe { ring.submission().push(&receive).map_err(io::Error::other)? };
+    ring.submit_and_wait(1)?;
+    let result = ring.completion().next().map_or(-libc::EIO, |completion| completion.result());
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result as usize) }
+}
+
+/// A multishot receive into buffers of ten bytes that the kernel picks (Linux 6.0).
+pub fn uring_multishot(server: &TcpStream, length: usize) -> io::Result<usize> {
+    const SIZE: usize = 10;
+    const GROUP: u16 = 1;
+    let mut ring = ring()?;
+    let count = length.div_ceil(SIZE) + 1;
+    let mut buffers = vec![0_u8; count * SIZE];
+    let provide = opcode::ProvideBuffers::new(buffers.as_mut_ptr(), SIZE as i32, count as u16, GROUP, 0).build();
+    let receive = opcode::RecvMulti::new(types::Fd(server.as_raw_fd()), GROUP).build();
+    // SAFETY: buffers and socket live until the ring is gone.
+    unsafe {
+        ring.submission().push(&provide).map_err(io::Error::other)?;
+        ring.submit_and_wait(1)?;
+        ring.completion().next();
+        ring.submission().push(&receive).map_err(io::Error::other)?;
+    }
+    let mut received = 0;
+    while received < length {
+        ring.submit_and_wait(1)?;
+        while let Some(completion) = ring.completion().next() {
+            match completion.result() {
+                result if result == -libc::EINVAL => {
+                    return Err(io::Error::new(io::ErrorKind::Unsupported, "no multishot receive in this kernel"));
+                }
+                result if result < 0 => return Err(io::Error::from_raw_os_error(-result)),
+                result => received += result as usize,
+            }
+            if !cqueue::more(completion.flags()) && received < length {
+                return Err(io::Error::other("the multishot receive ended early"));
+            }
+        }
+    }
+    Ok(received)
+}

@@ -1,0 +1,113 @@
+//! The docs say what the code says: causes of loss, messages, links.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::failure::Failure;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+}
+
+/// Files with this ending in a folder, and below it if asked.
+fn files(folder: &Path, ending: &str, below: bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("a folder's entries can be read").path();
+        if path.is_dir() && below {
+            found.extend(files(&path, ending, true));
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The cells of every row of a text's tables.
+fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    lines.map(|line| line.split(" | ").collect())
+}
+
+/// The lines from a heading of the second level to the next one.
+fn section<'a>(text: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    rest.split("\n## ").next().unwrap_or_default()
+}
+
+#[test]
+fn every_cause_of_loss_is_documented_in_its_own_words() {
+    let text = read(&root().join("docs/losses.md"));
+    let documented: Vec<_> = rows(section(&text, "Causes in the kernel")).skip(1).collect();
+    let names: Vec<_> = documented.iter().map(|row| row[0].trim_matches('`')).collect();
+    let expected: Vec<_> = Failure::ALL.iter().map(|cause| cause.name()).collect();
+    assert_eq!(names, expected, "docs/losses.md and Failure::ALL name other causes");
+    for (row, cause) in documented.iter().zip(Failure::ALL) {
+        assert_eq!(row[1], cause.sentence(), "docs/losses.md on {}", cause.name());
+        assert!(row.len() == 3 && !row[2].is_empty(), "docs/losses.md on {}: what to do?", cause.name());
+    }
+}
+
+/// Every quoted message of the README's table is in the agent's sources; `...` stands for what varies.
+#[test]
+fn messages_in_the_readme_are_those_of_the_code() {
+    // A string literal may go on in the next line.
+    let lines = files(&root().join("agent/src"), "rs", true).iter().map(|path| read(path)).collect::<String>();
+    let code: String = lines.split("\\\n").map(str::trim_start).collect();
+    let readme = read(&root().join("README.md"));
+    let mut messages = 0;
+    for row in rows(section(&readme, "Troubleshooting, by message")) {
+        let Some(message) = row[0].strip_prefix('`').and_then(|cell| cell.strip_suffix('`')) else { continue };
+        for part in message.split("...").map(str::trim).filter(|part| !part.is_empty()) {
+            assert!(code.contains(part), "README.md: no source has the message {part:?}");
+        }
+        messages += 1;
+    }
+    assert!(messages > 10, "the README's table of messages was not found");
+}
+
+/// The anchor that a heading gets.
+fn anchor(heading: &str) -> String {
+    let kept = heading
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .collect::<String>();
+    kept.replace(' ', "-")
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let documents = [files(&root(), "md", false), files(&root().join("docs"), "md", true)].concat();
+    let mut links = 0;
+    for document in &documents {
+        let text = read(document);
+        for (start, _) in text.match_indices("](") {
+            let link = text[start + 2..].split(')').next().unwrap_or_default();
+            if link.contains("://") {
+                continue;
+            }
+            let (path, fragment) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { document.clone() } else { document.with_file_name(path) };
+            assert!(target.exists(), "{}: {link} leads nowhere", document.display());
+            let headings = || {
+                read(&target)
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .map(|line| anchor(line.trim_start_matches('#').trim()))
+                    .collect::<Vec<_>>()
+            };
+            assert!(
+                fragment.is_empty() || headings().contains(&fragment.to_owned()),
+                "{}: no heading #{fragment}",
+                document.display()
+            );
+            links += 1;
+        }
+    }
+    assert!(links > 10, "too few links found in {documents:?}");
+}

@@ -1,0 +1,105 @@
+//! The agent as a process: exit codes, what it says, and what it leaves behind.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking; clippy knows its functions, not their helpers")]
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use agent::plugin::socket_path;
+use rustix::process::{Pid, Signal, kill_process};
+
+const AGENT: &str = env!("CARGO_BIN_EXE_scope-http-requests");
+/// Much longer than anything here takes; only a hang reaches it.
+const HANG: Duration = Duration::from_secs(20);
+
+fn agent(arguments: &[&str]) -> Output {
+    Command::new(AGENT).args(arguments).env_clear().output().unwrap()
+}
+
+#[track_caller]
+fn check(arguments: &[&str], code: i32, said: &[&str]) {
+    let output = agent(arguments);
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for part in said {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    check(&["--version"], 0, &["scope-http-requests 0."]);
+    check(&["--help"], 0, &["--plugins-root", "SCOPE_HOSTNAME", "69"]);
+}
+
+#[test]
+fn wrong_values_are_told_all_at_once() {
+    check(&["--hostname=a;b", "--log-format=xml"], 64, &["--hostname", "--log-format"]);
+    check(&["--no-such-flag"], 64, &["--no-such-flag"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_is_an_io_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    check(&["--no-terminal", "--plugins-root", file.to_str().unwrap()], 74, &["cannot create", "file/http-requests"]);
+}
+
+#[test]
+fn a_second_agent_leaves_the_first_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = socket_path(folder.path());
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let _first = UnixListener::bind(&path).unwrap();
+    let said = ["another agent already serves", "--plugins-root"];
+    check(&["--no-terminal", "--plugins-root", folder.path().to_str().unwrap()], 69, &said);
+    assert!(path.exists());
+}
+
+#[test]
+fn a_probe_that_cannot_load_is_told_to_scope_and_then_to_scripts() {
+    let folder = tempfile::tempdir().unwrap();
+    // In a user namespace of its own even root may not load a probe.
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--", AGENT, "--no-terminal", "--log-format=human", "--hostname=node-1", "--plugins-root"]);
+    let mut agent = command.arg(folder.path()).env("NO_COLOR", "1").stderr(Stdio::piped()).spawn().unwrap();
+    let Some(answer) = poll_report(&socket_path(folder.path()), &mut agent) else {
+        let mut text = String::new();
+        agent.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(text.contains("unshare"), "{text}");
+        eprintln!("SKIPPED: no user namespaces here: {text}");
+        return;
+    };
+    let status = answer.lines().next().unwrap().to_owned();
+    assert!(status.starts_with("HTTP/1.1 503 ") && status.len() > 40, "{answer}");
+    kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
+    let output = agent.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{said}");
+    // Scope's line is the one that is logged.
+    assert!(said.contains(answer.lines().last().unwrap()), "{said}");
+    assert!(!socket_path(folder.path()).exists());
+}
+
+/// The answer to a poll, once the agent serves; `None` if it ends first.
+fn poll_report(path: &Path, agent: &mut Child) -> Option<String> {
+    let started = Instant::now();
+    loop {
+        if let Ok(mut stream) = UnixStream::connect(path) {
+            stream.write_all(b"GET /report HTTP/1.1\r\nHost: plugin\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            return Some(answer);
+        }
+        if agent.try_wait().unwrap().is_some() {
+            return None;
+        }
+        assert!(started.elapsed() < HANG, "the agent neither serves nor ends");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
