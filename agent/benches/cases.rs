@@ -16,7 +16,8 @@ const BROWSER: &str = "GET /index.html HTTP/1.1\r\nHost: www.example.org\r\nUser
     rv:128.0) Gecko/20100101 Firefox/128.0\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,\
     image/webp,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nConnection: \
     keep-alive\r\nUpgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n\
-    Sec-Fetch-Site: none\r\nCookie: consent=1\r\nPriority: u=1\r\n\r\n";
+    Sec-Fetch-Site: none\r\nCookie: consent=1; session=0123456789abcdef0123456\r\nPriority: u=1\r\n\r\n";
+const _: () = assert!(BROWSER.len() == 500, "its case is named so");
 /// Nothing sent after this is a request.
 const ENDLESS_BODY: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
