@@ -24,9 +24,6 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// A way to read that many bytes.
-type Way = fn(&mut Server, usize) -> io::Result<()>;
-
 /// Ways to read two pipelined requests completely.
 fn ways() -> Vec<Case> {
     let ways: Vec<(&str, Way)> = vec![
