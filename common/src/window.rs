@@ -28,17 +28,3 @@ pub trait Window {
         at
     }
 }
-
-impl Window for [u8] {
-    fn byte(&self, at: u32) -> u8 {
-        self.get(at as usize).copied().unwrap_or(0)
-    }
-
-    fn word(&self, at: u32) -> u64 {
-        let mut word = [0; 8];
-        for (index, byte) in word.iter_mut().enumerate() {
-            *byte = self.get(at as usize + index).copied().unwrap_or(0);
-        }
-        u64::from_le_bytes(word)
-    }
-}
