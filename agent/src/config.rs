@@ -26,6 +26,8 @@ pub struct Config {
     pub host: Option<HostName>,
     /// The Kubernetes node whose pods are asked for; `None` for no pods.
     pub node: Option<String>,
+    /// Where the probe is attached.
+    pub hook: HookChoice,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged, as `tracing` filters it.
@@ -43,6 +45,38 @@ pub struct PluginsRoot {
     pub path: PathBuf,
     /// Folders to use if that one cannot be; none if somebody chose it.
     pub fallbacks: Vec<PathBuf>,
+}
+
+/// Where the probe is attached, and with that how it reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HookChoice {
+    /// At the tracepoint if the kernel lets programs there read its buffers, else at fexit.
+    #[default]
+    Auto,
+    /// At the tracepoint `skb_copy_datagram_iovec`.
+    Tracepoint,
+    /// At the end of the function `skb_copy_datagram_iter`.
+    Fexit,
+}
+
+impl HookChoice {
+    /// Every choice, by the name it has in flags and variables.
+    pub const NAMES: &[(&str, Self)] =
+        &[("auto", Self::Auto), ("tracepoint", Self::Tracepoint), ("fexit", Self::Fexit)];
+    /// The variable that stands in for the flag.
+    pub const VARIABLE: &str = "SCOPE_HTTP_REQUESTS_HOOK";
+
+    /// What the variable says; tests and benchmarks have no flags.
+    ///
+    /// # Panics
+    ///
+    /// When it says nothing that is known.
+    #[must_use]
+    pub fn of_variable(value: Option<&str>) -> Self {
+        let Some(value) = value.filter(|value| !value.is_empty()) else { return Self::Auto };
+        let known = Self::NAMES.iter().find(|(name, _)| *name == value);
+        known.expect("the variable names a hook").1
+    }
 }
 
 /// How logs are written.
@@ -91,6 +125,9 @@ struct Flags {
     /// The Kubernetes node this is, for the names of its pods [env: NODE_NAME] [default: no pods]
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
+    /// Where the probe is attached: auto, tracepoint or fexit [env: SCOPE_HTTP_REQUESTS_HOOK] [default: auto]
+    #[arg(long, value_name = "HOOK")]
+    hook: Option<String>,
     /// auto, human or json [env: SCOPE_HTTP_REQUESTS_LOG_FORMAT] [default: auto]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -123,6 +160,7 @@ impl Config {
             plugins_root: values.plugins_root(flags.plugins_root, uid),
             host: values.host(flags.hostname),
             node: values.node(flags.node_name),
+            hook: values.one_of(("--hook", HookChoice::VARIABLE, flags.hook), HookChoice::NAMES),
             log_format: values.one_of(
                 ("--log-format", "SCOPE_HTTP_REQUESTS_LOG_FORMAT", flags.log_format),
                 &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],

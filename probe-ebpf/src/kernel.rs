@@ -1,5 +1,6 @@
 //! Kernel memory and kernel functions, as the agent described them in the constants.
 
+use aya_ebpf::helpers::bpf_probe_read_kernel;
 use common::layout::{Constants, KernelFunction};
 use core::arch::asm;
 use core::mem::MaybeUninit;
@@ -32,6 +33,13 @@ pub(crate) use offset;
 pub(crate) fn member<T: Copy>(structure: *const u8, offset: u32) -> T {
     // SAFETY: the verifier admits only loads within the structure that `structure` points to.
     unsafe { core::ptr::read_volatile(structure.byte_add(offset as usize).cast()) }
+}
+
+/// Reads kernel memory that the verifier knows no type for; 0 where it cannot be read.
+#[inline(always)]
+pub(crate) fn read_kernel<T: Copy + Default>(structure: *const u8, offset: u32) -> T {
+    // SAFETY: the helper checks the source.
+    unsafe { bpf_probe_read_kernel(structure.byte_add(offset as usize).cast()) }.unwrap_or_default()
 }
 
 /// The lowest bits of a number. The compiler cannot drop the operation, however sure it is of the

@@ -13,6 +13,7 @@ mod streams;
 
 use std::process::ExitCode;
 
+use agent::config::HookChoice;
 use agent::kernel::Kernel;
 use agent::tick::Probe as _;
 use lab::{Case, Lab};
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     }
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     let old = certainty::Old::open().expect("connections on loopback can be made");
-    let kernel = match Kernel::load() {
+    let kernel = match Kernel::load(HookChoice::of_variable(std::env::var(HookChoice::VARIABLE).ok().as_deref())) {
         Ok(kernel) => kernel,
         Err(error) if std::env::var_os("REQUIRE_PROBE").is_some() => {
             println!("the probe is required here: {error}\n0 passed, 1 failed");

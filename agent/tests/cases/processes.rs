@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use agent::config::HookChoice;
 use agent::counts::Pid;
 use agent::kernel::Kernel;
 use agent::tick::Probe as _;
@@ -183,7 +184,8 @@ fn namespace_below(lab: &mut Lab) -> io::Result<()> {
 
 /// Loads a probe of its own and looks for itself under the PID that it has in its namespace.
 fn nested_agent() -> io::Result<()> {
-    let mut kernel = Kernel::load().map_err(io::Error::other)?;
+    let mut kernel = Kernel::load(HookChoice::of_variable(std::env::var(HookChoice::VARIABLE).ok().as_deref()))
+        .map_err(io::Error::other)?;
     let (mut client, mut server) = loopback()?;
     client.write_all(GET.as_bytes())?;
     server.read_exact(&mut [0; GET.len()])?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
+use agent::config::HookChoice;
 use agent::counts::{Reading, requests};
 use agent::kernel::{Kernel, LoadError};
 use agent::tick::Probe as _;
@@ -31,7 +32,10 @@ pub struct Counts(HashMap<(ProcessKey, u32), Count>);
 impl Probe {
     /// Loads and attaches it.
     pub fn load() -> Result<Self, LoadError> {
-        Ok(Self { kernel: Kernel::load()?, last: Reading::default() })
+        Ok(Self {
+            kernel: Kernel::load(HookChoice::of_variable(std::env::var(HookChoice::VARIABLE).ok().as_deref()))?,
+            last: Reading::default(),
+        })
     }
 
     /// Everything counted so far.
