@@ -1,9 +1,11 @@
 //! What the agent is told: flags, and the environment below them. PURE.
 
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::Parser;
+use common::maps::MAX_PROCESSES;
 
 use crate::scope_host::{self, HostName};
 
@@ -13,6 +15,9 @@ pub const DEFAULT_PLUGINS_ROOT: &str = "/var/run/scope/plugins";
 /// What is logged by default. The watch on pods says itself what fails, once and with advice; kube
 /// would say it again at each attempt.
 pub const DEFAULT_LOG_LEVEL: &str = "info,kube_runtime=error,kube_client=error";
+
+/// Processes that can be counted at a time. Each takes 32 bytes a CPU in the kernel.
+const PROCESS_LIMITS: RangeInclusive<u32> = 1..=1 << 20;
 
 /// The longest name of a node: a DNS subdomain.
 const MAX_NODE_NAME_BYTES: usize = 253;
@@ -26,8 +31,8 @@ pub struct Config {
     pub host: Option<HostName>,
     /// The Kubernetes node whose pods are asked for; `None` for no pods.
     pub node: Option<String>,
-    /// Where the probe is attached.
-    pub hook: HookChoice,
+    /// How the probe is loaded.
+    pub probe: ProbeConfig,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged, as `tracing` filters it.
@@ -47,6 +52,36 @@ pub struct PluginsRoot {
     pub fallbacks: Vec<PathBuf>,
 }
 
+/// How the probe is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeConfig {
+    /// Where it is attached.
+    pub hook: HookChoice,
+    /// How many processes are counted at a time.
+    pub max_processes: u32,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self { hook: HookChoice::Auto, max_processes: MAX_PROCESSES }
+    }
+}
+
+impl ProbeConfig {
+    /// What the variables say; tests and benchmarks have no flags.
+    ///
+    /// # Panics
+    ///
+    /// When they say nothing that is known.
+    #[must_use]
+    pub fn of_variables(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let mut values = Values { lookup, errors: Vec::new() };
+        let config = values.probe(None, None);
+        assert!(values.errors.is_empty(), "{}", values.errors.join("\n"));
+        config
+    }
+}
+
 /// Where the probe is attached, and with that how it reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HookChoice {
@@ -57,26 +92,6 @@ pub enum HookChoice {
     Tracepoint,
     /// At the end of the function `skb_copy_datagram_iter`.
     Fexit,
-}
-
-impl HookChoice {
-    /// Every choice, by the name it has in flags and variables.
-    pub const NAMES: &[(&str, Self)] =
-        &[("auto", Self::Auto), ("tracepoint", Self::Tracepoint), ("fexit", Self::Fexit)];
-    /// The variable that stands in for the flag.
-    pub const VARIABLE: &str = "SCOPE_HTTP_REQUESTS_HOOK";
-
-    /// What the variable says; tests and benchmarks have no flags.
-    ///
-    /// # Panics
-    ///
-    /// When it says nothing that is known.
-    #[must_use]
-    pub fn of_variable(value: Option<&str>) -> Self {
-        let Some(value) = value.filter(|value| !value.is_empty()) else { return Self::Auto };
-        let known = Self::NAMES.iter().find(|(name, _)| *name == value);
-        known.expect("the variable names a hook").1
-    }
 }
 
 /// How logs are written.
@@ -128,6 +143,9 @@ struct Flags {
     /// Where the probe is attached: auto, tracepoint or fexit [env: SCOPE_HTTP_REQUESTS_HOOK] [default: auto]
     #[arg(long, value_name = "HOOK")]
     hook: Option<String>,
+    /// How many processes are counted at a time [env: SCOPE_HTTP_REQUESTS_MAX_PROCESSES] [default: 8192]
+    #[arg(long, value_name = "NUMBER")]
+    max_processes: Option<String>,
     /// auto, human or json [env: SCOPE_HTTP_REQUESTS_LOG_FORMAT] [default: auto]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -160,7 +178,7 @@ impl Config {
             plugins_root: values.plugins_root(flags.plugins_root, uid),
             host: values.host(flags.hostname),
             node: values.node(flags.node_name),
-            hook: values.one_of(("--hook", HookChoice::VARIABLE, flags.hook), HookChoice::NAMES),
+            probe: values.probe(flags.hook, flags.max_processes),
             log_format: values.one_of(
                 ("--log-format", "SCOPE_HTTP_REQUESTS_LOG_FORMAT", flags.log_format),
                 &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],
@@ -209,6 +227,30 @@ impl<L: Fn(&str) -> Option<String>> Values<L> {
                 let own = runtime.map(|folder| PathBuf::from(folder).join("scope-http-requests"));
                 let shared = PathBuf::from(format!("/tmp/scope-http-requests-{uid}"));
                 PluginsRoot { path: DEFAULT_PLUGINS_ROOT.into(), fallbacks: own.into_iter().chain([shared]).collect() }
+            }
+        }
+    }
+
+    fn probe(&mut self, hook: Option<String>, max_processes: Option<String>) -> ProbeConfig {
+        ProbeConfig {
+            hook: self.one_of(
+                ("--hook", "SCOPE_HTTP_REQUESTS_HOOK", hook),
+                &[("auto", HookChoice::Auto), ("tracepoint", HookChoice::Tracepoint), ("fexit", HookChoice::Fexit)],
+            ),
+            max_processes: self.max_processes(max_processes),
+        }
+    }
+
+    fn max_processes(&mut self, flag: Option<String>) -> u32 {
+        let Some((source, value)) = self.value(("--max-processes", "SCOPE_HTTP_REQUESTS_MAX_PROCESSES", flag)) else {
+            return MAX_PROCESSES;
+        };
+        match value.parse() {
+            Ok(number) if PROCESS_LIMITS.contains(&number) => number,
+            _ => {
+                let (least, most) = (PROCESS_LIMITS.start(), PROCESS_LIMITS.end());
+                self.errors.push(format!("{source}: {value:?} is no number from {least} to {most}"));
+                MAX_PROCESSES
             }
         }
     }

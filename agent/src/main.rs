@@ -34,12 +34,12 @@ fn main() -> ExitCode {
         }
     };
     let lines = telemetry::start(&config, terminal::wanted(config.terminal));
-    let hook = config.hook;
+    let probe = config.probe;
     let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Io(format!("cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(run(config, lines.clone(), || Kernel::load(hook))));
+        .and_then(|runtime| runtime.block_on(run(config, lines.clone(), || Kernel::load(probe))));
     if let Err(failure) = &result {
         tracing::error!("{failure}");
     }

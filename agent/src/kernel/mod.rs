@@ -16,11 +16,11 @@ use aya::programs::{BtfTracePoint, FExit, Iter, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_obj::btf::BtfKind;
 use common::layout::{CONSTANTS, Constants, IovIter, KernelFunction, Layout};
-use common::maps::ProcessKey;
+use common::maps::{ProcessKey, names};
 
 pub use error::LoadError;
 
-use crate::config::HookChoice;
+use crate::config::{HookChoice, ProbeConfig};
 use crate::counts::Reading;
 use crate::tick::Probe;
 use counters::Counters;
@@ -59,7 +59,7 @@ impl Kernel {
     /// # Errors
     ///
     /// One line with the cause and the cure.
-    pub fn load(choice: HookChoice) -> Result<Self, LoadError> {
+    pub fn load(config: ProbeConfig) -> Result<Self, LoadError> {
         let blob = fs::read(error::VMLINUX_BTF).map_err(|source| LoadError::NoBtf { source })?;
         let btf = Btf::parse(&blob, aya::Endianness::default()).map_err(|error| LoadError::Other(error.to_string()))?;
         if btf.id_by_type_name_kind(LOOP_HELPER.0, BtfKind::Func).is_err() {
@@ -69,19 +69,21 @@ impl Kernel {
         let linked = link_functions(&mut code, &btf)?;
         let constants = Plain(constants(&blob, &btf, &linked)?);
         drop(blob);
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
-            .override_global(CONSTANTS, &constants, true)
-            .load(&code)
-            .map_err(LoadError::from_ebpf)?;
-        let counters = Counters::take(&mut ebpf).map_err(|error| LoadError::from_ebpf(error.into()))?;
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&btf)).override_global(CONSTANTS, &constants, true);
+        for map in [names::SLOTS, names::PROCESSES, names::COUNTS, names::FREE_SLOTS] {
+            loader.map_max_entries(map, config.max_processes);
+        }
+        let mut ebpf = loader.load(&code).map_err(LoadError::from_ebpf)?;
+        let counters =
+            Counters::take(&mut ebpf, config.max_processes).map_err(|error| LoadError::from_ebpf(error.into()))?;
         let mut attach = |hook: Hook| -> Result<Hook, LoadError> {
             if hook == Hook::Tracepoint && !linked.reads_buffers {
                 return Err(LoadError::no_function(KernelFunction::DynptrFromSkb));
             }
             hook.attach(&mut ebpf, &btf)
         };
-        let hook = match choice {
+        let hook = match config.hook {
             HookChoice::Tracepoint => attach(Hook::Tracepoint)?,
             HookChoice::Fexit => attach(Hook::Fexit)?,
             HookChoice::Auto => match attach(Hook::Tracepoint) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use agent::config::HookChoice;
+use agent::config::ProbeConfig;
 use agent::counts::{Reading, requests};
 use agent::kernel::{Kernel, LoadError};
 use agent::tick::Probe as _;
@@ -33,7 +33,7 @@ impl Probe {
     /// Loads and attaches it.
     pub fn load() -> Result<Self, LoadError> {
         Ok(Self {
-            kernel: Kernel::load(HookChoice::of_variable(std::env::var(HookChoice::VARIABLE).ok().as_deref()))?,
+            kernel: Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok()))?,
             last: Reading::default(),
         })
     }
