@@ -137,6 +137,8 @@ pub struct Constants {
     pub pid_namespace: u32,
     /// 1: `bpf_preempt_disable` and `bpf_preempt_enable` are there.
     pub can_hold_preemption: u32,
+    /// 1: they are there, and programs at tracepoints do not run with preemption off anyway.
+    pub hold_at_tracepoint: u32,
     /// The BTF id of `struct tcp_sock`; 0 where there is no `bpf_rdonly_cast`.
     pub tcp_sock: u32,
 }
@@ -148,6 +150,7 @@ impl Constants {
         iterator: IovIter::UNKNOWN,
         pid_namespace: 0,
         can_hold_preemption: 0,
+        hold_at_tracepoint: 0,
         tcp_sock: 0,
     };
 }

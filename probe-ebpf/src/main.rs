@@ -16,6 +16,7 @@ use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 use common::connection::Arrival;
 use common::failure::Failure;
 use common::stream::Read;
+use kernel::{constant, without_preemption};
 use reader::{Buffer, Reader, User};
 
 /// `void trace_skb_copy_datagram_iovec(const struct sk_buff *skb, int len)`, called by
@@ -23,11 +24,9 @@ use reader::{Buffer, Reader, User};
 /// The prototype is the same in 5.10, 6.1, 6.12, 6.18 and 7.x.
 #[btf_tracepoint(function = "skb_copy_datagram_iovec")]
 pub fn receive(ctx: BtfTracePointContext) -> i32 {
-    kernel::hold_preemption();
     let skb: *const u8 = ctx.arg(0);
     let length: i32 = ctx.arg(1);
-    received(skb, length, &Buffer(skb));
-    kernel::release_preemption();
+    without_preemption(constant!(hold_at_tracepoint), || received(skb, length, &Buffer(skb)));
     0
 }
 
@@ -35,16 +34,15 @@ pub fn receive(ctx: BtfTracePointContext) -> i32 {
 /// same place, when it has copied. What it could not copy completely will come again.
 #[fexit(function = "skb_copy_datagram_iter")]
 pub fn receive_copied(ctx: FExitContext) -> i32 {
-    kernel::hold_preemption();
     let skb: *const u8 = ctx.arg(0);
     let skb_offset: u32 = ctx.arg(1);
     let iterator: *const u8 = ctx.arg(2);
     let length: i32 = ctx.arg(3);
     let result: i32 = ctx.arg(4);
     if result == 0 {
-        received(skb, length, &User { iterator, skb_offset, length: length as u32 });
+        let user = User { iterator, skb_offset, length: length as u32 };
+        without_preemption(constant!(can_hold_preemption), || received(skb, length, &user));
     }
-    kernel::release_preemption();
     0
 }
 

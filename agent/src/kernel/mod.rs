@@ -124,7 +124,12 @@ impl Probe for Kernel {
     }
 
     fn description(&self) -> String {
-        let preemption = if self.holds_preemption { "preemption held off" } else { "preemption not held off" };
+        let is_off = self.hook == Hook::Tracepoint && !tracepoints_are_preemptible();
+        let preemption = match (is_off, self.holds_preemption) {
+            (true, _) => "preemption off",
+            (false, true) => "preemption held off",
+            (false, false) => "preemption not held off",
+        };
         format!("{}, {preemption}", self.hook.name())
     }
 }
@@ -256,6 +261,7 @@ fn constants(blob: &[u8], btf: &Btf, linked: &Linked) -> Result<Constants, btf::
         iterator: iterator(&types)?,
         pid_namespace: pid_namespace(),
         can_hold_preemption: linked.holds_preemption.into(),
+        hold_at_tracepoint: (linked.holds_preemption && tracepoints_are_preemptible()).into(),
         tcp_sock: if linked.casts { tcp_sock } else { 0 },
     })
 }
@@ -276,6 +282,16 @@ fn iterator(types: &btf::Btf<'_>) -> Result<IovIter, btf::Error> {
         is_buffer,
         is_segments: kind("ITER_IOVEC")?,
     })
+}
+
+/// Until Linux 6.18 the kernel runs programs at tracepoints with preemption off. If a vendor's older kernel
+/// does not, skipped calls show it.
+fn tracepoints_are_preemptible() -> bool {
+    const LAST_WITHOUT: (u32, u32) = (6, 18);
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(0)) > LAST_WITHOUT
 }
 
 /// The inode of the agent's PID namespace, 0 for the initial one (or where it cannot be told).

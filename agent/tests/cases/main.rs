@@ -11,6 +11,7 @@ mod processes;
 mod raw;
 mod reading;
 mod streams;
+mod transports;
 
 use std::process::ExitCode;
 
@@ -54,11 +55,17 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut lab = Lab::new(kernel);
-    let cases: Vec<Case> =
-        [certainty::cases(old), streams::cases(), reading::cases(), processes::cases(), load::cases()]
-            .into_iter()
-            .flatten()
-            .filter(|case| filter.is_none_or(|filter| case.name.contains(filter.as_str())))
-            .collect();
+    let cases: Vec<Case> = [
+        certainty::cases(old),
+        streams::cases(),
+        reading::cases(),
+        transports::cases(),
+        processes::cases(),
+        load::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|case| filter.is_none_or(|filter| case.name.contains(filter.as_str())))
+    .collect();
     lab.run(cases)
 }

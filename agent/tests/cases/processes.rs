@@ -90,6 +90,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("100 processes that live shorter than a tick", elsewhere(100), |_| {
             (0..100).try_for_each(|_| read_in_a_child(GET))
         }),
+        Case::new("two processes one after another with the same PID", elsewhere(2), reused_pid),
         Case::new("a process of a PID namespace below", elsewhere(1), namespace_below),
         Case::new("an agent in a PID namespace: its own PIDs, beside this agent", elsewhere(1), |_| {
             finish(unshared("nested-agent").stdin(Stdio::null()).spawn()?)
@@ -158,6 +159,36 @@ fn receive_descriptor() -> io::Result<()> {
         }
     }
     Err(io::Error::other("no descriptor came"))
+}
+
+/// The kernel gives the PID behind the last one, which can be set; other processes may be faster.
+fn reused_pid(lab: &mut Lab) -> io::Result<()> {
+    const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
+    const ATTEMPTS: u32 = 100;
+    let unsupported = |why: String| io::Error::new(io::ErrorKind::Unsupported, why);
+    let mut wanted = None;
+    for _ in 0..ATTEMPTS {
+        if let Some(pid) = wanted {
+            std::fs::write(LAST_PID, format!("{}", pid - 1))
+                .map_err(|error| unsupported(format!("{LAST_PID}: {error}")))?;
+        }
+        let (mut client, server) = loopback()?;
+        let child = start("read-stdin", &[], OwnedFd::from(server))?;
+        let pid = child.id();
+        // Whoever got another PID receives nothing.
+        if wanted.is_none_or(|wanted| wanted == pid) {
+            client.write_all(GET.as_bytes())?;
+        }
+        drop(client);
+        finish(child)?;
+        if wanted == Some(pid) {
+            let holders = lab.read()?.processes.iter().filter(|process| process.pid == Some(Pid(pid))).count();
+            let error = || io::Error::other(format!("{holders} processes counted with PID {pid}"));
+            return if holders == 2 { Ok(()) } else { Err(error()) };
+        }
+        wanted = wanted.or(Some(pid));
+    }
+    Err(unsupported("the PID was always taken by others".to_owned()))
 }
 
 /// Its PID must be the one that it has here.
