@@ -34,9 +34,9 @@ bench: ## the figures of docs/performance.md, measured here (BENCH_RECORD=1 keep
 	@.ci/setup test
 	@.ci/bench
 
-churn: ## memory of the watch on pods while 10 a second come and go (CHURN_SECONDS=60)
+churn: ## memory of the agent while 10 pods a second come and go (CHURN_SECONDS=60)
 	@.ci/setup build
-	cargo run --release --locked --example pod_churn -- $(CHURN_SECONDS)
+	cargo run --release --locked --example churn -- $(CHURN_SECONDS)
 
 lint: ## formatting, clippy, docs, licences, shellcheck
 	@.ci/setup lint

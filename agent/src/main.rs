@@ -8,6 +8,7 @@ use agent::ask;
 use agent::config::{Config, ConfigError};
 use agent::exit::Failure;
 use agent::kernel::Kernel;
+use agent::proc::ProcessTable;
 use agent::run::run;
 use agent::{telemetry, terminal};
 
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| Failure::Io(format!("cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(run(config, lines.clone(), || Kernel::load(probe))));
+        .and_then(|runtime| runtime.block_on(run(config, lines.clone(), || Kernel::load(probe), ProcessTable::new())));
     if let Err(failure) = &result {
         tracing::error!("{failure}");
     }

@@ -21,7 +21,6 @@ use crate::fault::{Fault, Say};
 use crate::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
 use crate::pod_watch::{self, Cluster, Pace, State};
 use crate::pods::Pods;
-use crate::proc::ProcessTable;
 use crate::shutdown::{self, Shutdown};
 use crate::snapshot::Snapshot;
 use crate::telemetry::HeldLines;
@@ -41,10 +40,11 @@ const REFUSAL: Duration = Duration::from_secs(15);
 /// # Errors
 ///
 /// Why it could not; it is logged.
-pub async fn run<K: Probe + Send + 'static, E: Display>(
+pub async fn run<K: Probe + Send + 'static, P: Processes + Send + 'static, E: Display>(
     config: Config,
     lines: Option<HeldLines>,
     load: impl FnOnce() -> Result<K, E>,
+    processes: P,
 ) -> Result<(), Failure> {
     // From here on no signal ends the agent without its socket being removed.
     let mut signals = Signals::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
@@ -53,7 +53,7 @@ pub async fn run<K: Probe + Send + 'static, E: Display>(
         _ => Failure::Io(error.to_string()),
     })?;
     match load() {
-        Ok(probe) => count(config, lines, probe, (socket, listener), &mut signals).await,
+        Ok(probe) => count(config, lines, (probe, processes), (socket, listener), &mut signals).await,
         Err(error) => {
             let cause = error.to_string();
             if lines.is_none() {
@@ -64,10 +64,10 @@ pub async fn run<K: Probe + Send + 'static, E: Display>(
     }
 }
 
-async fn count<K: Probe + Send + 'static>(
+async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     config: Config,
     lines: Option<HeldLines>,
-    probe: K,
+    (probe, processes): (K, P),
     (socket, listener): (Socket, UnixListener),
     signals: &mut Signals,
 ) -> Result<(), Failure> {
@@ -79,7 +79,7 @@ async fn count<K: Probe + Send + 'static>(
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::empty(Arc::clone(&host))));
     let (trigger, shutdown) = shutdown::channel();
     let (trigger_sampling, end_sampling) = shutdown::channel();
-    let sampler = Sampler::new(probe, ProcessTable::new(), SystemClock, host);
+    let sampler = Sampler::new(probe, processes, SystemClock, host);
     let (publish_pods, pods) = watch::channel(Pods::default());
     let watching = tokio::spawn(watch_pods(config.node, publish_pods));
     let (beat, pulse) = watch::channel(Pulse::new());

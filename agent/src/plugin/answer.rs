@@ -112,6 +112,8 @@ impl Answers for Reports {
         {
             return Ok(report.clone());
         }
+        // Megabytes: the one before makes room first.
+        *rendered = None;
         let report = report::render(&snapshot);
         *rendered = Some((snapshot.sequence, report.clone()));
         Ok(report)
