@@ -69,9 +69,9 @@ async fn measure(seconds: u64, max_mib: f64) {
             server.remove(&name(changes));
             changes += 1;
         }
-        if n % CHANGES_PER_SECOND == 0 && second > 2 {
+        if n.is_multiple_of(CHANGES_PER_SECOND) && second > 2 {
             let report = poll(folder.path()).await;
-            if second % LINE_EVERY_SECONDS == 0 || second == QUIET_SECONDS || second == seconds {
+            if second.is_multiple_of(LINE_EVERY_SECONDS) || second == QUIET_SECONDS || second == seconds {
                 print_line(started, &agent, &report, max_mib);
             }
         }

@@ -8,6 +8,7 @@ use clap::Parser;
 use common::maps::MAX_PROCESSES;
 
 use crate::scope_host::{self, HostName};
+use crate::topologies::Topologies;
 
 /// Where Scope looks for plugins.
 pub const DEFAULT_PLUGINS_ROOT: &str = "/var/run/scope/plugins";
@@ -18,6 +19,9 @@ pub const DEFAULT_LOG_LEVEL: &str = "info,kube_runtime=error,kube_client=error";
 
 /// Processes that can be counted at a time. Each takes 32 bytes a CPU in the kernel.
 const PROCESS_LIMITS: RangeInclusive<u32> = 1..=1 << 20;
+
+/// Where cgroups are mounted on a host. In a container that folder shows the container's own.
+pub const DEFAULT_CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// The longest name of a node: a DNS subdomain.
 const MAX_NODE_NAME_BYTES: usize = 253;
@@ -33,6 +37,12 @@ pub struct Config {
     pub node: Option<String>,
     /// How the probe is loaded.
     pub probe: ProbeConfig,
+    /// How the API server is reached; `None` for the service account, or the kubeconfig that kubectl would use.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the host's cgroups are mounted.
+    pub cgroup_root: PathBuf,
+    /// What the report for Scope is about.
+    pub topologies: Topologies,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged, as `tracing` filters it.
@@ -146,6 +156,15 @@ struct Flags {
     /// How many processes are counted at a time [env: SCOPE_HTTP_REQUESTS_MAX_PROCESSES] [default: 8192]
     #[arg(long, value_name = "NUMBER")]
     max_processes: Option<String>,
+    /// How to reach the API server [default: the pod's service account, or what kubectl would use]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Where the host's cgroups are mounted [env: SCOPE_HTTP_REQUESTS_CGROUP_ROOT] [default: /sys/fs/cgroup]
+    #[arg(long, value_name = "DIR")]
+    cgroup_root: Option<String>,
+    /// What Scope gets numbers of [env: SCOPE_HTTP_REQUESTS_TOPOLOGIES] [default: process,container,pod,host]
+    #[arg(long, value_name = "LIST")]
+    topologies: Option<String>,
     /// auto, human or json [env: SCOPE_HTTP_REQUESTS_LOG_FORMAT] [default: auto]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -179,6 +198,9 @@ impl Config {
             host: values.host(flags.hostname),
             node: values.node(flags.node_name),
             probe: values.probe(flags.hook, flags.max_processes),
+            kubeconfig: flags.kubeconfig,
+            cgroup_root: values.cgroup_root(flags.cgroup_root),
+            topologies: values.topologies(flags.topologies),
             log_format: values.one_of(
                 ("--log-format", "SCOPE_HTTP_REQUESTS_LOG_FORMAT", flags.log_format),
                 &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],
@@ -268,6 +290,22 @@ impl<L: Fn(&str) -> Option<String>> Values<L> {
             self.errors.push(format!("{source}: {name:?} is no name of a Kubernetes node"));
         }
         Some(name)
+    }
+
+    fn cgroup_root(&mut self, flag: Option<String>) -> PathBuf {
+        let value = self.value(("--cgroup-root", "SCOPE_HTTP_REQUESTS_CGROUP_ROOT", flag));
+        let Some((source, root)) = value else { return DEFAULT_CGROUP_ROOT.into() };
+        if root.is_empty() {
+            self.errors.push(format!("{source}: is empty"));
+        }
+        root.into()
+    }
+
+    fn topologies(&mut self, flag: Option<String>) -> Topologies {
+        let value = self.value(("--topologies", "SCOPE_HTTP_REQUESTS_TOPOLOGIES", flag));
+        let Some((source, list)) = value else { return Topologies::ALL };
+        let parsed = Topologies::parse(&list).map_err(|error| self.errors.push(format!("{source}: {error}")));
+        parsed.unwrap_or(Topologies::ALL)
     }
 
     fn log_level(&mut self, flag: Option<String>) -> String {

@@ -53,6 +53,17 @@ pub fn add(sum: &mut Counts, more: &Counts) {
     sum.unsynced += more.unsynced;
 }
 
+/// What `counts` has more than `part`, which was part of it.
+#[must_use]
+pub fn less(counts: &Counts, part: &Counts) -> Counts {
+    let mut rest = *counts;
+    for (rest, part) in rest.requests.iter_mut().zip(part.requests) {
+        *rest -= part;
+    }
+    rest.unsynced -= part.unsynced;
+    rest
+}
+
 /// Lifts `counts` to `read`; what has been counted never falls.
 pub fn raise(counts: &mut Counts, read: &Counts) {
     for (count, read) in counts.requests.iter_mut().zip(read.requests) {

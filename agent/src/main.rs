@@ -40,7 +40,13 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| Failure::Io(format!("cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(run(config, lines.clone(), || Kernel::load(probe), ProcessTable::new())));
+        .and_then(|runtime| {
+            let processes = ProcessTable::new().with_cgroups(&config.cgroup_root);
+            let result = runtime.block_on(run(config, lines.clone(), || Kernel::load(probe), processes));
+            // A credential plugin may still be at work on a thread, and nobody waits for it.
+            runtime.shutdown_background();
+            result
+        });
     if let Err(failure) = &result {
         tracing::error!("{failure}");
     }

@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,10 +82,12 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     let (trigger_sampling, end_sampling) = shutdown::channel();
     let sampler = Sampler::new(probe, processes, SystemClock, host);
     let (publish_pods, pods) = watch::channel(Pods::default());
-    let watching = tokio::spawn(watch_pods(config.node, publish_pods));
+    let (publish_news, news) = watch::channel(State::default());
+    let watching = tokio::spawn(watch_pods(config.node, config.kubeconfig, publish_pods, publish_news));
     let (beat, pulse) = watch::channel(Pulse::new());
     let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat }, pods, end_sampling));
-    let answers: Arc<dyn Answers> = Arc::new(Reports::new(snapshots.clone(), pulse));
+    let reports = Reports::new(snapshots.clone(), pulse).with_topologies(config.topologies).with_pods(news);
+    let answers: Arc<dyn Answers> = Arc::new(reports);
     let serving = tokio::spawn(plugin::serve(listener, answers, Limits::DEFAULT, shutdown.clone()));
     let mut showing = tokio::spawn(show(snapshots.clone(), facts, lines, shutdown));
 
@@ -109,18 +112,26 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
 }
 
 /// Keeps the pods of this node current until it is dropped. Nobody waits for it.
-async fn watch_pods(node: Option<String>, pods: watch::Sender<Pods>) {
+async fn watch_pods(
+    node: Option<String>,
+    kubeconfig: Option<PathBuf>,
+    pods: watch::Sender<Pods>,
+    news: watch::Sender<State>,
+) {
     let Some(node) = node else {
         tracing::info!("no names of pods: NODE_NAME and --node-name are not set");
         return;
     };
-    match pod_watch::find_cluster().await {
+    match pod_watch::find_cluster(kubeconfig.as_deref()).await {
         Cluster::Found(config) => {
+            news.send_replace(State::Starting);
             // What it means for people the watch logs itself.
-            let (state, _) = watch::channel(State::default());
-            pod_watch::run(*config, node, Pace::random(), pods, state).await;
+            pod_watch::run(*config, node, Pace::random(), pods, news).await;
         }
-        Cluster::Absent(cause) => tracing::info!(%cause, "no names of pods"),
+        Cluster::Absent(cause) => {
+            tracing::info!(%cause, "no names of pods");
+            news.send_replace(State::Off(cause));
+        }
     }
 }
 

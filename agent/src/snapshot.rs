@@ -8,15 +8,14 @@ use common::failure::Failure;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 
-use crate::cgroup::{ContainerId, PodUid};
+use crate::cgroup::{Candidate, ContainerId, PodUid};
 use crate::counts::{Reading, requests};
 use crate::history::History;
+pub use crate::history::REPEATED_TICKS;
 use crate::pods::{self, Pods};
 use crate::process::Identity;
 use crate::rates::{Ended, Rates};
-
-/// How many ticks a report repeats, so that a missed poll costs nothing.
-pub const REPEATED_TICKS: usize = 3;
+use crate::remains::Remains;
 
 /// The state of everything after one tick.
 #[derive(Clone, Debug)]
@@ -36,8 +35,12 @@ pub struct Snapshot {
     pub totals: Counts,
     /// Requests per second over all of them.
     pub rate: f32,
+    /// That rate at the last ticks.
+    pub history: History,
     /// The part of the totals that belongs to processes that are gone.
     pub ended: Ended,
+    /// The same by cgroup, where a cgroup names a container or a pod.
+    pub remains: Vec<PlacedRemains>,
     /// What was lost, or might have been.
     pub losses: Losses,
 }
@@ -55,6 +58,15 @@ pub struct Process {
     pub totals: Counts,
     /// Its rates at the last ticks.
     pub history: History,
+}
+
+/// What is left of ended processes of one cgroup.
+#[derive(Clone, Debug)]
+pub struct PlacedRemains {
+    /// What it is.
+    pub remains: Remains,
+    /// The pod and container, where they are known.
+    pub place: Option<Arc<Place>>,
 }
 
 /// Where in a Kubernetes cluster a process runs.
@@ -111,19 +123,28 @@ impl Snapshot {
             processes: Vec::new(),
             totals: Counts::default(),
             rate: 0.0,
+            history: History::default(),
             ended: Ended::default(),
+            remains: Vec::new(),
             losses: Losses::default(),
         }
     }
 
-    /// Says of each process where it runs, as far as these pods tell. Processes of one container share the answer.
+    /// Says of each process where it runs or ran, as far as these pods tell. Processes of one container share the
+    /// answer.
     pub fn locate(&mut self, pods: &Pods) {
         let mut places: HashMap<(PodUid, Option<ContainerId>), Arc<Place>> = HashMap::new();
-        for process in &mut self.processes {
-            process.place = pods.resolve(&process.identity.candidates).map(|place| {
+        let mut resolve = |candidates: &[Candidate]| {
+            pods.resolve(candidates).map(|place| {
                 let shared = places.entry((place.pod.uid, place.container_id));
                 Arc::clone(shared.or_insert_with(|| Arc::new(place.into())))
-            });
+            })
+        };
+        for process in &mut self.processes {
+            process.place = resolve(&process.identity.candidates);
+        }
+        for remains in &mut self.remains {
+            remains.place = resolve(&remains.remains.candidates);
         }
     }
 
@@ -164,13 +185,14 @@ pub struct Snapshots {
     host: Arc<str>,
     sequence: u64,
     ticks: VecDeque<Timestamp>,
+    history: History,
 }
 
 impl Snapshots {
     /// None made yet.
     #[must_use]
     pub fn new(host: Arc<str>) -> Self {
-        Self { host, sequence: 0, ticks: VecDeque::with_capacity(REPEATED_TICKS) }
+        Self { host, sequence: 0, ticks: VecDeque::with_capacity(REPEATED_TICKS), history: History::default() }
     }
 
     /// The state after a tick at which rates advanced by `elapsed`.
@@ -178,7 +200,9 @@ impl Snapshots {
         self.sequence += 1;
         if !elapsed.is_zero() {
             self.note_tick(now);
+            self.history.push(rates.rate());
         }
+        let remains = rates.remains().map(|remains| PlacedRemains { remains: remains.clone(), place: None });
         let processes = rates.live().map(|(key, series)| Process {
             key: *key,
             identity: Arc::clone(&series.identity),
@@ -194,7 +218,9 @@ impl Snapshots {
             processes: processes.collect(),
             totals: rates.totals(),
             rate: rates.rate(),
+            history: self.history.clone(),
             ended: rates.ended(),
+            remains: remains.collect(),
             losses: Losses {
                 failures: reading.failures,
                 skipped_calls: reading.skipped_calls,
@@ -327,6 +353,15 @@ pub(crate) mod tests_support {
         Process { place: Some(Arc::new(place)), ..process }
     }
 
+    /// The rates of all of them together.
+    fn whole(processes: &[Process]) -> History {
+        let mut history = History::default();
+        for tick in (0..processes.iter().map(|process| process.history.len()).max().unwrap_or(0)).rev() {
+            history.push(processes.iter().filter_map(|process| process.history.last(tick + 1).rev().nth(tick)).sum());
+        }
+        history
+    }
+
     /// These processes on `node-1`, at the last of three ticks in September 2016.
     pub(crate) fn snapshot(processes: Vec<Process>) -> Snapshot {
         let tick = |second: i64| Timestamp::new(1_474_442_544 + second, 293_175_000).unwrap();
@@ -335,6 +370,7 @@ pub(crate) mod tests_support {
             ticks: vec![tick(-2), tick(-1), tick(0)],
             elapsed: Duration::from_secs(1),
             rate: processes.iter().map(Process::rate).sum(),
+            history: whole(&processes),
             totals: Counts { requests: [0, processes.iter().map(Process::requests).sum(), 0], unsynced: 0 },
             processes,
             ..Snapshot::empty("node-1".into())

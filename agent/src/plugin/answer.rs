@@ -14,7 +14,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::health::{self, Question, Vitals};
+use crate::pod_news;
+use crate::report::Content;
 use crate::snapshot::Snapshot;
+use crate::topologies::Topologies;
 use crate::{peer, report, scope_host};
 
 /// Where the answer to `GET /report` comes from.
@@ -28,6 +31,11 @@ pub trait Answers: Send + Sync {
 
     /// One line that says what is wrong, if something is.
     fn complaint(&self, question: Question) -> Option<String>;
+
+    /// One line of what else there is to know for whoever asks how the agent is.
+    fn remark(&self) -> Option<String> {
+        None
+    }
 
     /// A Scope probe with this PID has asked.
     fn polled_by_scope(&self, _pid: Option<u32>) {}
@@ -79,6 +87,9 @@ pub struct Reports {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     pulse: watch::Receiver<Pulse>,
     host: Arc<str>,
+    topologies: Topologies,
+    /// How the watch on pods stands, where there is one.
+    pods: Option<watch::Receiver<pod_news::State>>,
     /// The number of the tick that it reports on.
     rendered: Mutex<Option<(u64, Bytes)>>,
     /// The Scope probe whose name for the host was compared last.
@@ -95,10 +106,24 @@ impl Reports {
             snapshots,
             pulse,
             host,
+            topologies: Topologies::ALL,
+            pods: None,
             rendered: Mutex::new(None),
             compared: AtomicU32::new(0),
             warned: AtomicBool::new(false),
         }
+    }
+
+    /// Fills these topologies only.
+    #[must_use]
+    pub fn with_topologies(self, topologies: Topologies) -> Self {
+        Self { topologies, ..self }
+    }
+
+    /// Says how the watch on pods stands.
+    #[must_use]
+    pub fn with_pods(self, pods: watch::Receiver<pod_news::State>) -> Self {
+        Self { pods: Some(pods), ..self }
     }
 }
 
@@ -114,13 +139,19 @@ impl Answers for Reports {
         }
         // Megabytes: the one before makes room first.
         *rendered = None;
-        let report = report::render(&snapshot);
+        let notice = self.pods.as_ref().and_then(|pods| pods.borrow().notice());
+        let content = Content { topologies: self.topologies, notice: notice.as_deref() };
+        let report = report::render(&snapshot, content);
         *rendered = Some((snapshot.sequence, report.clone()));
         Ok(report)
     }
 
     fn complaint(&self, question: Question) -> Option<String> {
         self.pulse.borrow().complaint(question, None)
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.pods.as_ref().map(|pods| pods.borrow().line())
     }
 
     /// Compares the names of the host, once with each Scope probe, until there is a warning.
@@ -170,7 +201,9 @@ pub(super) fn answer<B: Body>(answers: &dyn Answers, request: &Request<B>, peer:
     }
     if let Some(question) = question {
         return match answers.complaint(question) {
-            None => text(StatusCode::OK, "ok\n"),
+            None => {
+                text(StatusCode::OK, answers.remark().map_or_else(|| "ok\n".into(), |line| format!("ok\n{line}\n")))
+            }
             Some(complaint) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{complaint}\n")),
         };
     }
