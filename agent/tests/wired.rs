@@ -287,7 +287,9 @@ async fn counting_and_serving_do_not_wait_for_a_credential_plugin() {
     let credential = json!({
         "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "t"},
     });
-    let script = format!("while [ ! -e {} ]; do sleep 0.05; done; echo '{credential}'", go.display());
+    // If the test fails its folder goes, and the plugin with it.
+    let (folder, file) = (signal.path().display(), go.display());
+    let script = format!("while [ -d {folder} ] && [ ! -e {file} ]; do sleep 0.05; done; echo '{credential}'");
     let plugin = json!({"exec": {
         "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
         "interactiveMode": "Never",
