@@ -28,6 +28,7 @@ pub(crate) fn measure() -> Figures {
     let mut snapshots = Snapshots::new("ip-10-0-0-1.eu-central-1.compute.internal".into());
     let (mut ticks, mut reports, mut size) = (Vec::new(), Vec::new(), 0);
     let (mut placed_reports, mut placed_size) = (Vec::new(), 0);
+    let mut buffer = Vec::new();
     let content = Content { topologies: Topologies::ALL, notice: None };
     for second in 1..=ROUNDS {
         let reading = reading(second);
@@ -36,11 +37,15 @@ pub(crate) fn measure() -> Figures {
         let mut snapshot = snapshots.take(&rates, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at);
         ticks.push(milliseconds(started));
         let started = Instant::now();
-        size = render(&snapshot, content).len();
+        let report = render(&snapshot, content, buffer);
+        size = report.len();
+        buffer = report.into();
         reports.push(milliseconds(started));
         place(&mut snapshot);
         let started = Instant::now();
-        placed_size = render(&snapshot, content).len();
+        let report = render(&snapshot, content, buffer);
+        placed_size = report.len();
+        buffer = report.into();
         placed_reports.push(milliseconds(started));
     }
     let processes = format!("{MAX_REPORTED_PROCESSES} processes");

@@ -15,7 +15,7 @@ use std::sync::Arc;
 const ALL: Content = Content { topologies: Topologies::ALL, notice: None };
 
 fn parsed(snapshot: &Snapshot) -> Value {
-    serde_json::from_slice(&render(snapshot, ALL)).unwrap()
+    serde_json::from_slice(&render(snapshot, ALL, Vec::new())).unwrap()
 }
 
 /// The sums of a node: its samples, its maximum and its total.
@@ -104,7 +104,7 @@ fn what_ended_processes_received_stays_with_their_container_and_pod() {
 fn only_what_is_chosen_is_reported() {
     let keys = |list: &str| {
         let content = Content { topologies: Topologies::parse(list).unwrap(), notice: None };
-        let report: Value = serde_json::from_slice(&render(&in_pods(), content)).unwrap();
+        let report: Value = serde_json::from_slice(&render(&in_pods(), content, Vec::new())).unwrap();
         report.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(keys("process,container,pod,host"), "Container Host Plugins Pod Process");
@@ -116,7 +116,7 @@ fn only_what_is_chosen_is_reported() {
 #[test]
 fn a_notice_ends_the_description() {
     let content = Content { notice: Some("no news of pods"), ..ALL };
-    let report: Value = serde_json::from_slice(&render(&in_pods(), content)).unwrap();
+    let report: Value = serde_json::from_slice(&render(&in_pods(), content, Vec::new())).unwrap();
     assert_eq!(report["Plugins"][0]["description"], "Adds http request metrics to processes; no news of pods");
 }
 
@@ -131,13 +131,13 @@ fn crowded(letters: usize) -> Snapshot {
 
 #[test]
 fn five_thousand_processes_in_pods_fit_and_what_does_not_is_said() {
-    let report = render(&crowded(30), ALL);
+    let report = render(&crowded(30), ALL, Vec::new());
     let json: Value = serde_json::from_slice(&report).unwrap();
     assert_eq!(json["Process"]["nodes"].as_object().unwrap().len(), MAX_REPORTED_PROCESSES);
     assert_eq!(json["Plugins"][0]["description"], DESCRIPTION);
     assert!(report.len() < MAX_PROCESS_BYTES, "{}", report.len());
     // The longest name that Kubernetes allows.
-    let report = render(&crowded(253), ALL);
+    let report = render(&crowded(253), ALL, Vec::new());
     assert!(report.len() < MAX_PROCESS_BYTES + 1024 * 1024, "{}", report.len());
     let json: Value = serde_json::from_slice(&report).unwrap();
     let nodes = json["Process"]["nodes"].as_object().unwrap();
@@ -161,7 +161,7 @@ fn of_too_many_pods_the_busiest_are_reported_and_it_is_said() {
 #[test]
 fn the_bytes_are_those_of_the_documented_example() {
     let content = Content { topologies: Topologies::parse("process").unwrap(), notice: None };
-    let report = render(&snapshot(vec![process(42, &[1.0], 1)]), content);
+    let report = render(&snapshot(vec![process(42, &[1.0], 1)]), content, Vec::new());
     golden::check("report-one.raw.json", std::str::from_utf8(&report).unwrap());
 }
 

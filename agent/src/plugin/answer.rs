@@ -137,11 +137,11 @@ impl Answers for Reports {
         {
             return Ok(report.clone());
         }
-        // Megabytes: the one before makes room first.
-        *rendered = None;
+        // Unless a client is still taking it, the report before this one gives its buffer.
+        let before = rendered.take().map(|(_, report)| report).filter(Bytes::is_unique);
         let notice = self.pods.as_ref().and_then(|pods| pods.borrow().notice());
         let content = Content { topologies: self.topologies, notice: notice.as_deref() };
-        let report = report::render(&snapshot, content);
+        let report = report::render(&snapshot, content, before.map(Vec::from).unwrap_or_default());
         *rendered = Some((snapshot.sequence, report.clone()));
         Ok(report)
     }
