@@ -1,7 +1,7 @@
 # Every task is one command, the first included: each installs what it needs and is missing.
 # The work is done by scripts in .ci, which can be called without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernels bench churn lint fuzz fmt static clean ci
+.PHONY: help setup run test test-kernels bench churn lint fuzz fmt static image clean ci
 
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 # Arguments for the agent: make run ARGS="--help"
@@ -52,6 +52,10 @@ fmt: ## format the Rust code
 static: ## a static binary, for images and for kernels in QEMU
 	@.ci/setup build
 	@.ci/static
+
+image: ## what the image would contain, built and run in an empty folder
+	@.ci/setup build
+	@.ci/image
 
 ci: ## all that must pass before a change lands
 	@.ci/run

@@ -112,7 +112,10 @@ BAD = [
     ({"image": {"digest": "sha256:short"}}, "digest"),
     ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
     ({"scope": {"pluginsRoot": "relative/path"}}, "pluginsRoot"),
+    ({"scope": {"topologies": ["pods"]}}, "topologies"),
+    ({"scope": {"topologies": []}}, "topologies"),
     ({"kubernetes": {"enabled": "yes"}}, "enabled"),
+    ({"kubernetes": {"cgroupRoot": "sys/fs/cgroup"}}, "cgroupRoot"),
     ({"security": {"extraCapabilities": ["CAP_SYS_RESOURCE"]}}, "extraCapabilities"),
     ({"resources": {"limits": {"memory": "lots"}}}, "memory"),
     ({"tolerations": [{"operator": "Always"}]}, "operator"),
@@ -153,6 +156,8 @@ def check_least_privilege():
             wanted = {"drop": ["ALL"], "add": ["BPF", "PERFMON", *extra]}
             check(f"{name}: capabilities", context["capabilities"] == wanted, context)
             check(f"{name}: not privileged", not context["privileged"] and not context["allowPrivilegeEscalation"])
+        writable = [mount["name"] for mount in pod["spec"]["containers"][0]["volumeMounts"] if not mount.get("readOnly")]
+        check(f"{name}: of the node's folders only that of the plugins is writable", writable == ["plugins"], writable)
         rules = [rule for document in documents if document["kind"] == "ClusterRole" for rule in document["rules"]]
         exact = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
         token = pod["spec"]["automountServiceAccountToken"]

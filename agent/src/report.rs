@@ -28,7 +28,7 @@ pub const MAX_PROCESS_BYTES: usize = 6 * 1024 * 1024;
 pub const MAX_REPORTED_SUMS: usize = 2000;
 
 /// What ended processes received shows their container and their pod, where no counted process lives, for as many
-/// ticks after the last of it. So long a node stays in Scope anyway.
+/// ticks after the last of it, if the pod is still there. So long a node stays in Scope anyway.
 pub const ENDED_SHOWN_TICKS: u32 = 15;
 
 const LABEL: &str = "HTTP Requests";
@@ -299,15 +299,15 @@ fn sums<'a, K: Hash + Eq>(
         by_key.entry(key).or_insert_with(|| Sum::new(place)).add(rates, process.requests());
     }
     let ended = || {
-        let placed = snapshot.remains.iter().filter_map(|ended| Some((&ended.remains, ended.place.as_deref()?)));
-        placed.filter_map(|(remains, place)| Some((remains, place, key(place)?)))
+        let placed = snapshot.remains.iter().filter_map(|ended| Some((ended, ended.place.as_deref()?)));
+        placed.filter_map(|(ended, place)| Some((ended, place, key(place)?)))
     };
-    for (_, place, key) in ended().filter(|(remains, ..)| remains.quiet_ticks < ENDED_SHOWN_TICKS) {
+    for (_, place, key) in ended().filter(|(ended, ..)| ended.remains.quiet_ticks < ENDED_SHOWN_TICKS) {
         by_key.entry(key).or_insert_with(|| Sum::new(place));
     }
-    for (remains, _, key) in ended() {
+    for (ended, _, key) in ended() {
         if let Some(sum) = by_key.get_mut(&key) {
-            sum.add(remains.rates.iter().rev().copied(), requests(&remains.totals));
+            sum.add(ended.remains.rates.iter().rev().copied(), requests(&ended.remains.totals));
         }
     }
     let mut sums: Vec<_> = by_key.into_values().filter_map(|sum| Some((node(sum.place)?, sum))).collect();

@@ -1,5 +1,6 @@
 //! What every consumer sees: the state after one tick, never changed afterwards. PURE.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use common::failure::Failure;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 
-use crate::cgroup::{Candidate, ContainerId, PodUid};
+use crate::cgroup::{ContainerId, PodUid};
 use crate::counts::{Reading, requests};
 use crate::history::History;
 pub use crate::history::REPEATED_TICKS;
@@ -65,7 +66,7 @@ pub struct Process {
 pub struct PlacedRemains {
     /// What it is.
     pub remains: Remains,
-    /// The pod and container, where they are known.
+    /// The pod and container, if the pod is still there or a process lives in that container.
     pub place: Option<Arc<Place>>,
 }
 
@@ -134,17 +135,19 @@ impl Snapshot {
     /// answer.
     pub fn locate(&mut self, pods: &Pods) {
         let mut places: HashMap<(PodUid, Option<ContainerId>), Arc<Place>> = HashMap::new();
-        let mut resolve = |candidates: &[Candidate]| {
-            pods.resolve(candidates).map(|place| {
-                let shared = places.entry((place.pod.uid, place.container_id));
-                Arc::clone(shared.or_insert_with(|| Arc::new(place.into())))
-            })
-        };
+        let key = |place: &pods::Place| (place.pod.uid, place.container_id);
         for process in &mut self.processes {
-            process.place = resolve(&process.identity.candidates);
+            process.place = pods.resolve(&process.identity.candidates).map(|place| {
+                let shared = places.entry(key(&place)).or_insert_with(|| Arc::new(place.into()));
+                Arc::clone(shared)
+            });
         }
         for remains in &mut self.remains {
-            remains.place = resolve(&remains.remains.candidates);
+            let place = pods.resolve(&remains.remains.candidates);
+            remains.place = place.and_then(|place| match places.entry(key(&place)) {
+                Entry::Occupied(shared) => Some(Arc::clone(shared.get())),
+                Entry::Vacant(vacant) => place.is_live.then(|| Arc::clone(vacant.insert(Arc::new(place.into())))),
+            });
         }
     }
 
@@ -298,7 +301,29 @@ mod tests {
         pods.apply(pod.clone());
         snapshot.locate(&pods);
         assert_eq!(snapshot.processes[0].place.as_ref().unwrap().container.as_deref(), Some("server"));
+        let left = |n: u64| PlacedRemains {
+            remains: Remains {
+                candidates: candidates(&format!("0::/kubepods/pod{uid}/{n:064x}")).into(),
+                totals: Counts::default(),
+                rates: [0.0; REPEATED_TICKS],
+                quiet_ticks: 0,
+            },
+            place: None,
+        };
+        let inside = PlacedRemains {
+            remains: Remains {
+                candidates: snapshot.processes[0].identity.candidates.to_vec().into(),
+                ..left(0).remains
+            },
+            place: None,
+        };
+        snapshot.remains = vec![inside, left(1)];
+        snapshot.locate(&pods);
+        assert!(snapshot.remains.iter().all(|remains| remains.place.is_some()), "the pod is there");
         pods.delete(pod.uid, Duration::ZERO);
+        snapshot.locate(&pods);
+        assert!(snapshot.remains[0].place.is_some(), "a process lives there");
+        assert_eq!(snapshot.remains[1].place, None);
         pods.sweep(DELETED_KEPT);
         snapshot.locate(&pods);
         assert_eq!(snapshot.processes[0].place, None);
