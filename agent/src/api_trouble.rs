@@ -37,6 +37,20 @@ pub struct Report {
 }
 
 impl Trouble {
+    /// Its name as metrics show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Throttled => "throttled",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Slow => "slow",
+            Self::Garbage => "garbage",
+            Self::Configuration => "configuration",
+        }
+    }
+
     /// What to do about it.
     pub fn cure(self) -> &'static str {
         match self {

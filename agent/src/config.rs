@@ -1,10 +1,12 @@
 //! What the agent is told: flags, and the environment below them. PURE.
 
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::metrics::tally::Grouping;
 use crate::scope_host::{self, HostName};
 
 /// Where Scope looks for plugins.
@@ -26,6 +28,10 @@ pub struct Config {
     pub host: Option<HostName>,
     /// The Kubernetes node whose pods are asked for; `None` for no pods.
     pub node: Option<String>,
+    /// Where metrics are served; `None` for nowhere.
+    pub metrics_address: Option<SocketAddr>,
+    /// By what metrics tell requests apart.
+    pub metrics_by: Grouping,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged, as `tracing` filters it.
@@ -91,6 +97,12 @@ struct Flags {
     /// The Kubernetes node this is, for the names of its pods [env: NODE_NAME] [default: no pods]
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
+    /// Serve metrics at this port of 127.0.0.1, or at this IP:PORT [env: SCOPE_HTTP_REQUESTS_METRICS_ADDRESS] [default: off]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_address: Option<String>,
+    /// Metrics by container or by process [env: SCOPE_HTTP_REQUESTS_METRICS_BY] [default: container]
+    #[arg(long, value_name = "WHAT")]
+    metrics_by: Option<String>,
     /// auto, human or json [env: SCOPE_HTTP_REQUESTS_LOG_FORMAT] [default: auto]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -123,6 +135,11 @@ impl Config {
             plugins_root: values.plugins_root(flags.plugins_root, uid),
             host: values.host(flags.hostname),
             node: values.node(flags.node_name),
+            metrics_address: values.metrics_address(flags.metrics_address),
+            metrics_by: values.one_of(
+                ("--metrics-by", "SCOPE_HTTP_REQUESTS_METRICS_BY", flags.metrics_by),
+                &[("container", Grouping::Container), ("process", Grouping::Process)],
+            ),
             log_format: values.one_of(
                 ("--log-format", "SCOPE_HTTP_REQUESTS_LOG_FORMAT", flags.log_format),
                 &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],
@@ -188,6 +205,21 @@ impl<L: Fn(&str) -> Option<String>> Values<L> {
             self.errors.push(format!("{source}: {name:?} is no name of a Kubernetes node"));
         }
         Some(name)
+    }
+
+    /// A port alone is one of the loopback address: whoever opens metrics to the network says so.
+    fn metrics_address(&mut self, flag: Option<String>) -> Option<SocketAddr> {
+        let source = ("--metrics-address", "SCOPE_HTTP_REQUESTS_METRICS_ADDRESS", flag);
+        let (source, address) = self.value(source)?;
+        let port = address.strip_prefix(':').unwrap_or(&address).parse();
+        let parsed = match port {
+            Ok(port) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+            Err(_) => address.parse().ok(),
+        };
+        if parsed.is_none() {
+            self.errors.push(format!("{source}: {address:?} is neither a port nor an IP address and a port"));
+        }
+        parsed
     }
 
     fn log_level(&mut self, flag: Option<String>) -> String {

@@ -51,6 +51,34 @@ pub enum State {
     Off(String),
 }
 
+impl State {
+    /// Every state's name.
+    pub const NAMES: [&str; 11] = [
+        "off",
+        "starting",
+        "watching",
+        "unauthorized",
+        "forbidden",
+        "throttled",
+        "refused",
+        "unreachable",
+        "slow",
+        "garbage",
+        "configuration",
+    ];
+
+    /// Its name as metrics show it; of a failing watch, that of its trouble.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Off(_) => "off",
+            Self::Starting => "starting",
+            Self::Watching => "watching",
+            Self::Failing(report) => report.trouble.name(),
+        }
+    }
+}
+
 /// When to ask.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::system::uname;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -18,6 +19,8 @@ use crate::config::Config;
 use crate::counts::requests;
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
+use crate::metrics::tally::{Grouping, Tally};
+use crate::metrics::{self, Instruments, Observed, Scrape};
 use crate::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
 use crate::pod_watch::{self, Cluster, Pace, State};
 use crate::pods::Pods;
@@ -72,6 +75,10 @@ async fn count<K: Probe + Send + 'static>(
     signals: &mut Signals,
 ) -> Result<(), Failure> {
     let host = config.host.map_or_else(|| peer::own_host_name().into(), |host: scope_host::HostName| host.shared());
+    let metrics_listener = match config.metrics_address {
+        Some(address) => Some(metrics::listen(address).await.map_err(Failure::Io)?),
+        None => None,
+    };
     let facts =
         Facts { probe: probe.description(), socket: socket.path().display().to_string(), colour: config.colour };
     tracing::info!(%host, probe = facts.probe, socket = facts.socket, "counting");
@@ -81,11 +88,29 @@ async fn count<K: Probe + Send + 'static>(
     let (trigger_sampling, end_sampling) = shutdown::channel();
     let sampler = Sampler::new(probe, ProcessTable::new(), SystemClock, host);
     let (publish_pods, pods) = watch::channel(Pods::default());
-    let watching = tokio::spawn(watch_pods(config.node, publish_pods));
+    let (publish_state, state) = watch::channel(State::default());
+    let watching = tokio::spawn(watch_pods(config.node.clone(), publish_pods, publish_state));
     let (beat, pulse) = watch::channel(Pulse::new());
-    let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat }, pods, end_sampling));
-    let answers: Arc<dyn Answers> = Arc::new(Reports::new(snapshots.clone(), pulse));
+    let instruments = Instruments::default();
+    let meter = Meter::new(config.metrics_by, &snapshots, instruments.clone());
+    let observed = meter.publish.subscribe();
+    let meter = metrics_listener.is_some().then_some(meter);
+    let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat, meter }, pods, end_sampling));
+    let answers: Arc<dyn Answers> = Arc::new(Reports::new(snapshots.clone(), pulse).noted_by(instruments.clone()));
     let serving = tokio::spawn(plugin::serve(listener, answers, Limits::DEFAULT, shutdown.clone()));
+    let measuring = metrics_listener.map(|listener| {
+        let facts = Arc::new(metrics::Facts {
+            node: config.node,
+            kernel: uname().release().to_string_lossy().into_owned(),
+            probe: facts.probe.clone(),
+            started: SystemClock.wall(),
+        });
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "serving metrics");
+        }
+        let render = exposition(facts, observed, instruments, state);
+        tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), render))
+    });
     let mut showing = tokio::spawn(show(snapshots.clone(), facts, lines, shutdown));
 
     let (reason, shown) = tokio::select! {
@@ -97,6 +122,9 @@ async fn count<K: Probe + Send + 'static>(
     watching.abort();
     trigger.pull();
     unwound(serving.await);
+    if let Some(measuring) = measuring {
+        unwound(measuring.await);
+    }
     drop(sampler);
     drop(socket);
     if !showing.is_finished() {
@@ -109,31 +137,81 @@ async fn count<K: Probe + Send + 'static>(
 }
 
 /// Keeps the pods of this node current until it is dropped. Nobody waits for it.
-async fn watch_pods(node: Option<String>, pods: watch::Sender<Pods>) {
+async fn watch_pods(node: Option<String>, pods: watch::Sender<Pods>, state: watch::Sender<State>) {
     let Some(node) = node else {
+        state.send_replace(State::Off("no node was named".to_owned()));
         tracing::info!("no names of pods: NODE_NAME and --node-name are not set");
         return;
     };
     match pod_watch::find_cluster().await {
         Cluster::Found(config) => {
-            // What it means for people the watch logs itself.
-            let (state, _) = watch::channel(State::default());
             pod_watch::run(*config, node, Pace::random(), pods, state).await;
         }
-        Cluster::Absent(cause) => tracing::info!(%cause, "no names of pods"),
+        Cluster::Absent(cause) => {
+            tracing::info!(%cause, "no names of pods");
+            state.send_replace(State::Off(cause));
+        }
     }
+}
+
+/// The metrics as they are whenever somebody asks.
+fn exposition(
+    facts: Arc<metrics::Facts>,
+    observed: watch::Receiver<Arc<Observed>>,
+    instruments: Instruments,
+    state: watch::Receiver<State>,
+) -> Arc<metrics::Render> {
+    Arc::new(move |format| {
+        let scrape = Scrape {
+            facts: Arc::clone(&facts),
+            observed: Arc::clone(&observed.borrow()),
+            instruments: instruments.clone(),
+            api_server: (state.borrow().name(), &State::NAMES),
+        };
+        let text = scrape.render(format);
+        instruments.scrapes.inc();
+        text
+    })
 }
 
 /// Where what a sampling finds goes.
 struct Outlets {
     publish: watch::Sender<Arc<Snapshot>>,
     beat: watch::Sender<Pulse>,
+    /// Only where metrics are served.
+    meter: Option<Meter>,
+}
+
+/// What metrics take from each tick.
+struct Meter {
+    tally: Tally,
+    instruments: Instruments,
+    publish: watch::Sender<Arc<Observed>>,
+}
+
+impl Meter {
+    fn new(grouping: Grouping, snapshots: &watch::Receiver<Arc<Snapshot>>, instruments: Instruments) -> Self {
+        let tally = Tally::new(grouping);
+        let snapshot = Arc::clone(&snapshots.borrow());
+        let observed = Observed { snapshot, totals: tally.totals().clone(), pods: 0, refused_pods: 0 };
+        Self { tally, instruments, publish: watch::Sender::new(Arc::new(observed)) }
+    }
+
+    fn take(&mut self, snapshot: &Arc<Snapshot>, pods: &Pods) {
+        self.tally.take(snapshot);
+        self.publish.send_replace(Arc::new(Observed {
+            snapshot: Arc::clone(snapshot),
+            totals: self.tally.totals().clone(),
+            pods: pods.live(),
+            refused_pods: pods.refused(),
+        }));
+    }
 }
 
 /// Ticks until shutdown and once more then, so that the last totals are whole.
 async fn sample<K, P, C>(
     mut sampler: Sampler<K, P, C>,
-    outlets: Outlets,
+    mut outlets: Outlets,
     pods: watch::Receiver<Pods>,
     mut shutdown: Shutdown,
 ) -> Sampler<K, P, C>
@@ -152,25 +230,33 @@ where
             () = shutdown.requested() => true,
         };
         // The kernel and /proc may take their time; whoever asks for a report does not wait for them.
-        let (returned, tick) = unwound(
+        let (returned, meter, tick) = unwound(
             spawn_blocking({
-                let pods = pods.clone();
+                let (pods, mut meter) = (pods.clone(), outlets.meter.take());
                 move || {
-                    let mut tick = sampler.tick();
-                    if let Ok(tick) = &mut tick {
+                    let begun = Instant::now();
+                    let tick = sampler.tick().map(|mut tick| {
                         tick.snapshot.locate(&pods.borrow());
+                        (Arc::new(tick.snapshot), tick.release)
+                    });
+                    if let Some(meter) = &mut meter {
+                        if let Ok((snapshot, _)) = &tick {
+                            meter.take(snapshot, &pods.borrow());
+                        }
+                        meter.instruments.ticks.observe(begun.elapsed().as_secs_f64());
                     }
-                    (sampler, tick)
+                    (sampler, meter, tick)
                 }
             })
             .await,
         );
         sampler = returned;
+        outlets.meter = meter;
         outlets.beat.send_modify(|pulse| pulse.beat(tick.is_ok()));
         say(&mut reading, "read the kernel's counts", tick.as_ref().err());
-        if let Ok(tick) = tick {
-            say(&mut releasing, "release ended processes", tick.release.as_ref().err());
-            outlets.publish.send_replace(Arc::new(tick.snapshot));
+        if let Ok((snapshot, release)) = tick {
+            say(&mut releasing, "release ended processes", release.as_ref().err());
+            outlets.publish.send_replace(snapshot);
         }
         if is_last {
             return sampler;

@@ -9,11 +9,11 @@ use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 
 use crate::cgroup::{ContainerId, PodUid};
-use crate::counts::{Reading, requests};
+use crate::counts::{ProgramRuns, Reading, requests};
 use crate::history::History;
 use crate::pods::{self, Pods};
 use crate::process::Identity;
-use crate::rates::{Ended, Rates};
+use crate::rates::{Ended, Rates, Series};
 
 /// How many ticks a report repeats, so that a missed poll costs nothing.
 pub const REPEATED_TICKS: usize = 3;
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub host: Arc<str>,
     /// Processes that live, in no particular order.
     pub processes: Vec<Process>,
+    /// Processes that have ended, and on which this tick may be the last word. They are part of `ended`.
+    pub departed: Vec<Process>,
     /// The sum over all processes that ever were: never falls.
     pub totals: Counts,
     /// Requests per second over all of them.
@@ -40,6 +42,10 @@ pub struct Snapshot {
     pub ended: Ended,
     /// What was lost, or might have been.
     pub losses: Losses,
+    /// Slots of the kernel's table of processes that are in use.
+    pub slots_used: usize,
+    /// What the kernel measured of the probe itself.
+    pub program: ProgramRuns,
 }
 
 /// One process that lives, at one tick.
@@ -109,17 +115,20 @@ impl Snapshot {
             elapsed: Duration::ZERO,
             host,
             processes: Vec::new(),
+            departed: Vec::new(),
             totals: Counts::default(),
             rate: 0.0,
             ended: Ended::default(),
             losses: Losses::default(),
+            slots_used: 0,
+            program: ProgramRuns::default(),
         }
     }
 
     /// Says of each process where it runs, as far as these pods tell. Processes of one container share the answer.
     pub fn locate(&mut self, pods: &Pods) {
         let mut places: HashMap<(PodUid, Option<ContainerId>), Arc<Place>> = HashMap::new();
-        for process in &mut self.processes {
+        for process in self.processes.iter_mut().chain(&mut self.departed) {
             process.place = pods.resolve(&process.identity.candidates).map(|place| {
                 let shared = places.entry((place.pod.uid, place.container_id));
                 Arc::clone(shared.or_insert_with(|| Arc::new(place.into())))
@@ -135,6 +144,16 @@ impl Snapshot {
 }
 
 impl Process {
+    fn new((key, series): (&ProcessKey, &Series)) -> Self {
+        Self {
+            key: *key,
+            identity: Arc::clone(&series.identity),
+            place: None,
+            totals: series.totals,
+            history: series.history.clone(),
+        }
+    }
+
     /// Requests per second at this tick.
     #[must_use]
     pub fn rate(&self) -> f32 {
@@ -179,19 +198,13 @@ impl Snapshots {
         if !elapsed.is_zero() {
             self.note_tick(now);
         }
-        let processes = rates.live().map(|(key, series)| Process {
-            key: *key,
-            identity: Arc::clone(&series.identity),
-            place: None,
-            totals: series.totals,
-            history: series.history.clone(),
-        });
         Snapshot {
             sequence: self.sequence,
             ticks: self.ticks.iter().copied().collect(),
             elapsed,
             host: Arc::clone(&self.host),
-            processes: processes.collect(),
+            processes: rates.live().map(Process::new).collect(),
+            departed: rates.departed().map(Process::new).collect(),
             totals: rates.totals(),
             rate: rates.rate(),
             ended: rates.ended(),
@@ -201,6 +214,8 @@ impl Snapshots {
                 resynced: reading.resynced,
                 ..Losses::default()
             },
+            slots_used: reading.processes.len(),
+            program: reading.program,
         }
     }
 

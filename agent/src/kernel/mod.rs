@@ -20,7 +20,7 @@ use common::maps::ProcessKey;
 
 pub use error::LoadError;
 
-use crate::counts::Reading;
+use crate::counts::{ProgramRuns, Reading};
 use crate::tick::Probe;
 use counters::Counters;
 use sys::Plain;
@@ -86,8 +86,9 @@ impl Kernel {
 
 impl Probe for Kernel {
     fn read(&mut self, at: Duration) -> io::Result<Reading> {
-        let skipped_calls = self.program_statistics()?.skipped_calls;
-        self.counters.read(at, skipped_calls)
+        let ProgramStatistics { skipped_calls, runs, run_time_ns, .. } = self.program_statistics()?;
+        let program = ProgramRuns { calls: runs, time: Duration::from_nanos(run_time_ns) };
+        Ok(Reading { program, ..self.counters.read(at, skipped_calls)? })
     }
 
     fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()> {

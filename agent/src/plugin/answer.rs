@@ -8,12 +8,13 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::health::{self, Question, Vitals};
+use crate::metrics::Instruments;
+use crate::serve::{of_type, refused, text};
 use crate::snapshot::Snapshot;
 use crate::{peer, report, scope_host};
 
@@ -84,6 +85,7 @@ pub struct Reports {
     /// The Scope probe whose name for the host was compared last.
     compared: AtomicU32,
     warned: AtomicBool,
+    instruments: Instruments,
 }
 
 impl Reports {
@@ -98,7 +100,15 @@ impl Reports {
             rendered: Mutex::new(None),
             compared: AtomicU32::new(0),
             warned: AtomicBool::new(false),
+            instruments: Instruments::default(),
         }
+    }
+
+    /// Notes there what reports cost and how often Scope asks.
+    #[must_use]
+    pub fn noted_by(mut self, instruments: Instruments) -> Self {
+        self.instruments = instruments;
+        self
     }
 }
 
@@ -112,7 +122,10 @@ impl Answers for Reports {
         {
             return Ok(report.clone());
         }
+        let begun = Instant::now();
         let report = report::render(&snapshot);
+        self.instruments.reports.observe(begun.elapsed().as_secs_f64());
+        self.instruments.report_bytes.set(report.len() as u64);
         *rendered = Some((snapshot.sequence, report.clone()));
         Ok(report)
     }
@@ -123,6 +136,7 @@ impl Answers for Reports {
 
     /// Compares the names of the host, once with each Scope probe, until there is a warning.
     fn polled_by_scope(&self, pid: Option<u32>) {
+        self.instruments.scope_polls.inc();
         let Some(pid) = pid else { return };
         if self.warned.load(Ordering::Relaxed) || self.compared.swap(pid, Ordering::Relaxed) == pid {
             return;
@@ -161,10 +175,8 @@ pub(super) fn answer<B: Body>(answers: &dyn Answers, request: &Request<B>, peer:
     if question.is_none() && request.uri().path() != "/report" {
         return text(StatusCode::NOT_FOUND, "the paths are /report, /health/live and /health/ready\n");
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+    if let Some(refusal) = refused(request.method()) {
+        return refusal;
     }
     if let Some(question) = question {
         return match answers.complaint(question) {
@@ -187,18 +199,6 @@ fn refusal(cause: String) -> Response<Full<Bytes>> {
     if let Ok(phrase) = ReasonPhrase::try_from(phrase) {
         response.extensions_mut().insert(phrase);
     }
-    response
-}
-
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = of_type("text/plain; charset=utf-8", text.into());
-    *response.status_mut() = status;
-    response
-}
-
-fn of_type(content_type: &'static str, content: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(content));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
