@@ -85,8 +85,11 @@ pub enum ConfigError {
 /// Counts the HTTP requests every process receives and shows them in Weave Scope.
 #[derive(Parser)]
 #[command(name = "scope-http-requests", version, max_term_width = 100)]
-#[command(after_help = "Each option can be given by the variable named with it; the option wins. \
-    Exit codes: 0 ended by a signal or by q, 64 usage, 69 the kernel cannot count or another agent serves, 74 I/O.")]
+#[command(
+    after_help = "`scope-http-requests check`, with the same options and --json, tries everything the agent needs. \
+    Each option can be given by the variable named with it; the option wins. \
+    Exit codes: 0 ended by a signal or by q, 64 usage, 69 the kernel cannot count or another agent serves, 74 I/O."
+)]
 struct Flags {
     /// Folder of Scope's plugin sockets [env: SCOPE_HTTP_REQUESTS_PLUGINS_ROOT] [default: /var/run/scope/plugins]
     #[arg(long, value_name = "DIR")]

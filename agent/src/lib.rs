@@ -4,6 +4,7 @@ pub mod ask;
 pub mod cgroup;
 pub mod cgroup_ids;
 pub mod cgroup_tree;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod counts;

@@ -4,6 +4,7 @@ mod btf;
 mod counters;
 mod error;
 mod patch;
+pub mod survey;
 mod sys;
 
 use std::fs;
@@ -195,6 +196,12 @@ fn link_functions(code: &mut [u8], btf: &Btf) -> Result<Linked, LoadError> {
 fn resolve(blob: &[u8]) -> Result<Layout, btf::Error> {
     let types = btf::Btf::parse(blob)?;
     Layout::resolve(|structure, member| types.offset_of(structure, member))
+}
+
+/// Whether the agent sees the host's PIDs, by which Scope names processes.
+#[must_use]
+pub fn has_host_pids() -> bool {
+    pid_namespace() == 0
 }
 
 /// The inode of the agent's PID namespace, 0 for the initial one (or where it cannot be told).

@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 pub use answer::{Answers, Pulse, Refusal, Reports};
 pub use place::claim_first;
-pub use socket::{ClaimError, Socket, socket_path};
+pub use socket::{ClaimError, Socket, is_served, socket_path};
 
 pub use crate::serve::Limits;
 
