@@ -19,8 +19,7 @@ use crate::config::Config;
 use crate::counts::requests;
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
-use crate::metrics::tally::{Grouping, Tally};
-use crate::metrics::{self, Instruments, Observed, Scrape};
+use crate::metrics::{self, Instruments, Meter};
 use crate::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
 use crate::pod_watch::{self, Cluster, Pace, State};
 use crate::pods::Pods;
@@ -92,25 +91,24 @@ async fn count<K: Probe + Send + 'static>(
     let watching = tokio::spawn(watch_pods(config.node.clone(), publish_pods, publish_state));
     let (beat, pulse) = watch::channel(Pulse::new());
     let instruments = Instruments::default();
-    let meter = Meter::new(config.metrics_by, &snapshots, instruments.clone());
-    let observed = meter.publish.subscribe();
-    let meter = metrics_listener.is_some().then_some(meter);
-    let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat, meter }, pods, end_sampling));
-    let answers: Arc<dyn Answers> = Arc::new(Reports::new(snapshots.clone(), pulse).noted_by(instruments.clone()));
-    let serving = tokio::spawn(plugin::serve(listener, answers, Limits::DEFAULT, shutdown.clone()));
-    let measuring = metrics_listener.map(|listener| {
-        let facts = Arc::new(metrics::Facts {
+    let before = Arc::clone(&snapshots.borrow());
+    let meter = metrics_listener.is_some().then(|| Meter::new(config.metrics_by, before, instruments.clone()));
+    let measuring = metrics_listener.zip(meter.as_ref()).map(|(listener, meter)| {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "serving metrics");
+        }
+        let facts = metrics::Facts {
             node: config.node,
             kernel: uname().release().to_string_lossy().into_owned(),
             probe: facts.probe.clone(),
             started: SystemClock.wall(),
-        });
-        if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, "serving metrics");
-        }
-        let render = exposition(facts, observed, instruments, state);
+        };
+        let render = meter.exposition(facts, move || (state.borrow().name(), &State::NAMES));
         tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), render))
     });
+    let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat, meter }, pods, end_sampling));
+    let answers: Arc<dyn Answers> = Arc::new(Reports::new(snapshots.clone(), pulse).noted_by(instruments));
+    let serving = tokio::spawn(plugin::serve(listener, answers, Limits::DEFAULT, shutdown.clone()));
     let mut showing = tokio::spawn(show(snapshots.clone(), facts, lines, shutdown));
 
     let (reason, shown) = tokio::select! {
@@ -154,58 +152,12 @@ async fn watch_pods(node: Option<String>, pods: watch::Sender<Pods>, state: watc
     }
 }
 
-/// The metrics as they are whenever somebody asks.
-fn exposition(
-    facts: Arc<metrics::Facts>,
-    observed: watch::Receiver<Arc<Observed>>,
-    instruments: Instruments,
-    state: watch::Receiver<State>,
-) -> Arc<metrics::Render> {
-    Arc::new(move |format| {
-        let scrape = Scrape {
-            facts: Arc::clone(&facts),
-            observed: Arc::clone(&observed.borrow()),
-            instruments: instruments.clone(),
-            api_server: (state.borrow().name(), &State::NAMES),
-        };
-        let text = scrape.render(format);
-        instruments.scrapes.inc();
-        text
-    })
-}
-
 /// Where what a sampling finds goes.
 struct Outlets {
     publish: watch::Sender<Arc<Snapshot>>,
     beat: watch::Sender<Pulse>,
     /// Only where metrics are served.
     meter: Option<Meter>,
-}
-
-/// What metrics take from each tick.
-struct Meter {
-    tally: Tally,
-    instruments: Instruments,
-    publish: watch::Sender<Arc<Observed>>,
-}
-
-impl Meter {
-    fn new(grouping: Grouping, snapshots: &watch::Receiver<Arc<Snapshot>>, instruments: Instruments) -> Self {
-        let tally = Tally::new(grouping);
-        let snapshot = Arc::clone(&snapshots.borrow());
-        let observed = Observed { snapshot, totals: tally.totals().clone(), pods: 0, refused_pods: 0 };
-        Self { tally, instruments, publish: watch::Sender::new(Arc::new(observed)) }
-    }
-
-    fn take(&mut self, snapshot: &Arc<Snapshot>, pods: &Pods) {
-        self.tally.take(snapshot);
-        self.publish.send_replace(Arc::new(Observed {
-            snapshot: Arc::clone(snapshot),
-            totals: self.tally.totals().clone(),
-            pods: pods.live(),
-            refused_pods: pods.refused(),
-        }));
-    }
 }
 
 /// Ticks until shutdown and once more then, so that the last totals are whole.
@@ -243,7 +195,7 @@ where
                         if let Ok((snapshot, _)) = &tick {
                             meter.take(snapshot, &pods.borrow());
                         }
-                        meter.instruments.ticks.observe(begun.elapsed().as_secs_f64());
+                        meter.took(begun.elapsed());
                     }
                     (sampler, meter, tick)
                 }

@@ -2,6 +2,7 @@
 use super::*;
 use crate::counts::{Pid, ProcessCounts, Reading};
 use crate::health::Question;
+use crate::metrics::tally::Grouping;
 use crate::process::Identity;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
@@ -132,9 +133,9 @@ async fn shutdown_makes_a_last_tick_so_that_totals_are_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn metrics_have_each_tick_and_the_last_one() {
-    let (_, empty) = watch::channel(Arc::new(Snapshot::empty("host".into())));
-    let meter = Meter::new(Grouping::Process, &empty, Instruments::default());
-    let observed = meter.publish.subscribe();
+    let before = Arc::new(Snapshot::empty("host".into()));
+    let meter = Meter::new(Grouping::Process, before, Instruments::default());
+    let observed = meter.observed();
     let mut sampling = sampling_with(Some(meter));
     let counted = || {
         let observed = Arc::clone(&observed.borrow());
