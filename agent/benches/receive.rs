@@ -3,6 +3,7 @@
 
 use std::io;
 
+use agent::config::ProbeConfig;
 use agent::kernel::{Baseline, Kernel, ProgramStatistics};
 use aya::sys::{Stats, enable_stats};
 
@@ -37,7 +38,7 @@ struct PerCall {
 }
 
 pub(crate) fn measure() -> Figures {
-    let kernel = Kernel::load()?;
+    let kernel = Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok()))?;
     let baseline = Baseline::load()?;
     // The kernel counts as long as this is open. Unlike kernel.bpf_stats_enabled it needs no
     // restoring, however this process ends.

@@ -59,7 +59,13 @@ pub(crate) fn measure() -> Figures {
 fn scrape(snapshot: Snapshot, totals: Totals) -> Scrape {
     let started = Timestamp::UNIX_EPOCH;
     Scrape {
-        facts: Arc::new(Facts { node: Some("node-1".into()), kernel: "6.18".into(), probe: "probe".into(), started }),
+        facts: Arc::new(Facts {
+            node: Some("node-1".into()),
+            kernel: "6.18".into(),
+            probe: "probe".into(),
+            started,
+            max_processes: MAX_SERIES as u32,
+        }),
         observed: Arc::new(Observed { snapshot: Arc::new(snapshot), totals, pods: 110, refused_pods: 0 }),
         instruments: Instruments::default(),
         api_server: ("watching", &["off", "watching"]),

@@ -2,9 +2,11 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::Parser;
+use common::maps::MAX_PROCESSES;
 
 use crate::metrics::tally::Grouping;
 use crate::scope_host::{self, HostName};
@@ -15,6 +17,9 @@ pub const DEFAULT_PLUGINS_ROOT: &str = "/var/run/scope/plugins";
 /// What is logged by default. The watch on pods says itself what fails, once and with advice; kube
 /// would say it again at each attempt.
 pub const DEFAULT_LOG_LEVEL: &str = "info,kube_runtime=error,kube_client=error";
+
+/// Processes that can be counted at a time. Each takes 32 bytes a CPU in the kernel.
+const PROCESS_LIMITS: RangeInclusive<u32> = 1..=1 << 20;
 
 /// The longest name of a node: a DNS subdomain.
 const MAX_NODE_NAME_BYTES: usize = 253;
@@ -32,6 +37,8 @@ pub struct Config {
     pub metrics_address: Option<SocketAddr>,
     /// By what metrics tell requests apart.
     pub metrics_by: Grouping,
+    /// How the probe is loaded.
+    pub probe: ProbeConfig,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged, as `tracing` filters it.
@@ -49,6 +56,48 @@ pub struct PluginsRoot {
     pub path: PathBuf,
     /// Folders to use if that one cannot be; none if somebody chose it.
     pub fallbacks: Vec<PathBuf>,
+}
+
+/// How the probe is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeConfig {
+    /// Where it is attached.
+    pub hook: HookChoice,
+    /// How many processes are counted at a time.
+    pub max_processes: u32,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self { hook: HookChoice::Auto, max_processes: MAX_PROCESSES }
+    }
+}
+
+impl ProbeConfig {
+    /// What the variables say; tests and benchmarks have no flags.
+    ///
+    /// # Panics
+    ///
+    /// When they say nothing that is known.
+    #[must_use]
+    pub fn of_variables(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let mut values = Values { lookup, errors: Vec::new() };
+        let config = values.probe(None, None);
+        assert!(values.errors.is_empty(), "{}", values.errors.join("\n"));
+        config
+    }
+}
+
+/// Where the probe is attached, and with that how it reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HookChoice {
+    /// At the tracepoint if the kernel lets programs there read its buffers, else at fexit.
+    #[default]
+    Auto,
+    /// At the tracepoint `skb_copy_datagram_iovec`.
+    Tracepoint,
+    /// At the end of the function `skb_copy_datagram_iter`.
+    Fexit,
 }
 
 /// How logs are written.
@@ -106,6 +155,12 @@ struct Flags {
     /// Metrics by container or by process [env: SCOPE_HTTP_REQUESTS_METRICS_BY] [default: container]
     #[arg(long, value_name = "WHAT")]
     metrics_by: Option<String>,
+    /// Where the probe is attached: auto, tracepoint or fexit [env: SCOPE_HTTP_REQUESTS_HOOK] [default: auto]
+    #[arg(long, value_name = "HOOK")]
+    hook: Option<String>,
+    /// How many processes are counted at a time [env: SCOPE_HTTP_REQUESTS_MAX_PROCESSES] [default: 8192]
+    #[arg(long, value_name = "NUMBER")]
+    max_processes: Option<String>,
     /// auto, human or json [env: SCOPE_HTTP_REQUESTS_LOG_FORMAT] [default: auto]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -143,6 +198,7 @@ impl Config {
                 ("--metrics-by", "SCOPE_HTTP_REQUESTS_METRICS_BY", flags.metrics_by),
                 &[("container", Grouping::Container), ("process", Grouping::Process)],
             ),
+            probe: values.probe(flags.hook, flags.max_processes),
             log_format: values.one_of(
                 ("--log-format", "SCOPE_HTTP_REQUESTS_LOG_FORMAT", flags.log_format),
                 &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],
@@ -191,6 +247,30 @@ impl<L: Fn(&str) -> Option<String>> Values<L> {
                 let own = runtime.map(|folder| PathBuf::from(folder).join("scope-http-requests"));
                 let shared = PathBuf::from(format!("/tmp/scope-http-requests-{uid}"));
                 PluginsRoot { path: DEFAULT_PLUGINS_ROOT.into(), fallbacks: own.into_iter().chain([shared]).collect() }
+            }
+        }
+    }
+
+    fn probe(&mut self, hook: Option<String>, max_processes: Option<String>) -> ProbeConfig {
+        ProbeConfig {
+            hook: self.one_of(
+                ("--hook", "SCOPE_HTTP_REQUESTS_HOOK", hook),
+                &[("auto", HookChoice::Auto), ("tracepoint", HookChoice::Tracepoint), ("fexit", HookChoice::Fexit)],
+            ),
+            max_processes: self.max_processes(max_processes),
+        }
+    }
+
+    fn max_processes(&mut self, flag: Option<String>) -> u32 {
+        let Some((source, value)) = self.value(("--max-processes", "SCOPE_HTTP_REQUESTS_MAX_PROCESSES", flag)) else {
+            return MAX_PROCESSES;
+        };
+        match value.parse() {
+            Ok(number) if PROCESS_LIMITS.contains(&number) => number,
+            _ => {
+                let (least, most) = (PROCESS_LIMITS.start(), PROCESS_LIMITS.end());
+                self.errors.push(format!("{source}: {value:?} is no number from {least} to {most}"));
+                MAX_PROCESSES
             }
         }
     }

@@ -30,6 +30,7 @@ fn without_anything_the_defaults_hold() {
         node: None,
         metrics_address: None,
         metrics_by: Grouping::Container,
+        probe: ProbeConfig { hook: HookChoice::Auto, max_processes: 8192 },
         log_format: LogFormat::Auto,
         log_level: "info,kube_runtime=error,kube_client=error".into(),
         terminal: When::Auto,
@@ -47,6 +48,10 @@ fn a_flag_beats_its_variable_and_an_empty_variable_is_none() {
     check(&[], &[("SCOPE_HTTP_REQUESTS_LOG_FORMAT", "json")], |config| config.log_format, LogFormat::Json);
     check(&["--log-level", "debug"], &[("RUST_LOG", "warn")], |config| config.log_level, "debug".into());
     check(&[], &[("RUST_LOG", "agent=debug,warn")], |config| config.log_level, "agent=debug,warn".into());
+    let probe = |config: Config| (config.probe.hook, config.probe.max_processes);
+    let environment = [("SCOPE_HTTP_REQUESTS_HOOK", "tracepoint"), ("SCOPE_HTTP_REQUESTS_MAX_PROCESSES", "9")];
+    check(&["--hook=fexit"], &environment, probe, (HookChoice::Fexit, 9));
+    check(&["--max-processes=70000"], &environment, probe, (HookChoice::Tracepoint, 70_000));
     check(&["--node-name=a"], &[("NODE_NAME", "b")], |config| config.node, Some("a".into()));
     check(
         &[],
@@ -93,13 +98,21 @@ fn a_port_alone_is_one_of_loopback() {
 #[test]
 fn all_errors_are_told_at_once_with_their_source() {
     let error = parse(
-        &["--hostname=a;b", "--log-format=xml", "--plugins-root=", "--node-name=a,b"],
+        &["--hostname=a;b", "--log-format=xml", "--plugins-root=", "--node-name=a,b", "--hook=x", "--max-processes=0"],
         &[("RUST_LOG", "agent=loud"), ("SCOPE_HTTP_REQUESTS_TERMINAL", "maybe")],
     );
     let Err(ConfigError::Values(errors)) = error else { panic!("{error:?}") };
     let sources: Vec<_> = errors.iter().map(|error| error.split(':').next().unwrap()).collect();
-    let expected =
-        ["--plugins-root", "--hostname", "--node-name", "--log-format", "RUST_LOG", "SCOPE_HTTP_REQUESTS_TERMINAL"];
+    let expected = [
+        "--plugins-root",
+        "--hostname",
+        "--node-name",
+        "--hook",
+        "--max-processes",
+        "--log-format",
+        "RUST_LOG",
+        "SCOPE_HTTP_REQUESTS_TERMINAL",
+    ];
     assert_eq!(sources, expected, "{errors:?}");
 }
 

@@ -39,7 +39,8 @@ fn main() -> ExitCode {
         return checked(&config, wanted);
     }
     let lines = telemetry::start(&config, terminal::wanted(config.terminal));
-    let result = runtime().and_then(|runtime| runtime.block_on(run(config, lines.clone(), Kernel::load)));
+    let probe = config.probe;
+    let result = runtime().and_then(|runtime| runtime.block_on(run(config, lines.clone(), || Kernel::load(probe))));
     if let Err(failure) = &result {
         tracing::error!("{failure}");
     }

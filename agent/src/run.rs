@@ -102,6 +102,7 @@ async fn count<K: Probe + Send + 'static>(
             kernel: uname().release().to_string_lossy().into_owned(),
             probe: facts.probe.clone(),
             started: SystemClock.wall(),
+            max_processes: config.probe.max_processes,
         };
         let render = meter.exposition(facts, move || (state.borrow().name(), &State::NAMES));
         tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), render))

@@ -107,7 +107,7 @@ type Step = (u32, Event);
 #[inline(always)]
 pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> Step {
     let mut at = at;
-    let mut event = Event::None;
+    let mut event = Event::NONE;
     if stream.phase == Phase::FieldStart {
         let letters = window.word(at);
         if stream.detail != field::NONE || decides(letters, end - at) {
@@ -124,7 +124,7 @@ pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32,
     if stream.phase == Phase::Target && at < end {
         at = target(stream, window, at, end);
         if stream.phase != Phase::Version || at >= end {
-            return (at, Event::None);
+            return (at, Event::NONE);
         }
         let length = version(stream, window, at, end);
         if length != 0 {
@@ -147,10 +147,10 @@ pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32,
         if found {
             end_line(stream);
         }
-        return (next, Event::None);
+        return (next, Event::NONE);
     }
     if at >= end {
-        return (at, Event::None);
+        return (at, Event::NONE);
     }
     (at + 1, one_byte(stream, window.byte(at)))
 }
@@ -212,15 +212,15 @@ fn start_byte(stream: &mut Stream, byte: u8) -> Event {
         b'\r' if stream.phase == Phase::Begin => {
             stream.phase = Phase::ProxySignature;
             stream.progress = 1;
-            Event::None
+            Event::NONE
         }
         b'\r' => {
             stream.progress = AFTER_CR;
-            Event::None
+            Event::NONE
         }
         b'\n' => {
             stream.enter(Phase::Start);
-            Event::None
+            Event::NONE
         }
         _ => {
             stream.enter(Phase::Method);
@@ -234,7 +234,7 @@ fn start_byte(stream: &mut Stream, byte: u8) -> Event {
 fn method_byte(stream: &mut Stream, byte: u8) -> Event {
     if byte == b' ' && stream.progress > 0 {
         method_end(stream);
-        return Event::None;
+        return Event::NONE;
     }
     if !is_token(byte) {
         return no_request(stream);
@@ -245,7 +245,7 @@ fn method_byte(stream: &mut Stream, byte: u8) -> Event {
     } else {
         stream.token = 0;
     }
-    Event::None
+    Event::NONE
 }
 
 #[inline(always)]
@@ -349,21 +349,21 @@ fn version_byte(stream: &mut Stream, byte: u8) -> Event {
     if progress == MINOR {
         stream.enter(Phase::RequestEnd);
     }
-    Event::None
+    Event::NONE
 }
 
 #[inline(always)]
 fn request_end(stream: &mut Stream, byte: u8) -> Event {
     if byte == b'\r' && stream.progress == 0 {
         stream.progress = 1;
-        return Event::None;
+        return Event::NONE;
     }
     if byte != b'\n' {
         return no_request_line(stream, byte);
     }
     if stream.detail & method::HTTP_2 != 0 {
         stream.enter(Phase::Preface);
-        return Event::None;
+        return Event::NONE;
     }
     request(stream)
 }
@@ -377,7 +377,7 @@ fn request(stream: &mut Stream) -> Event {
     stream.left = 0;
     stream.detail = field::NONE;
     stream.enter(Phase::FieldStart);
-    Event::Request(version)
+    Event::request(version)
 }
 
 /// A line that began like a request ended otherwise, at `byte`.
@@ -385,7 +385,7 @@ fn request(stream: &mut Stream) -> Event {
 fn no_request_line(stream: &mut Stream, byte: u8) -> Event {
     if stream.detail & method::MASK == method::PROXY && !stream.has(flag::SEEN) {
         stream.enter(if byte == b'\n' { Phase::Start } else { Phase::ProxyLine });
-        return Event::None;
+        return Event::NONE;
     }
     no_request(stream)
 }
@@ -395,11 +395,11 @@ fn no_request_line(stream: &mut Stream, byte: u8) -> Event {
 fn no_request(stream: &mut Stream) -> Event {
     if !stream.has(flag::SEEN) {
         stream.enter(Phase::NotHttp);
-        return Event::None;
+        return Event::NONE;
     }
     if stream.has(flag::UPGRADE) {
         stream.enter(Phase::Tunnel);
-        return Event::None;
+        return Event::NONE;
     }
     fail(stream, Failure::MalformedRequest)
 }
@@ -476,10 +476,10 @@ fn special_line<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, en
     if stream.detail == field::NONE && word::lower_case(letters) == CONTENT_ {
         let length = length_line(stream, window, at, end - at);
         if length != 0 {
-            return (at + length, Event::None);
+            return (at + length, Event::NONE);
         }
     }
-    (at + field_start(stream, letters, end - at), Event::None)
+    (at + field_start(stream, letters, end - at), Event::NONE)
 }
 
 /// A first `Content-Length` of up to seven digits in its plainest form, and a line after it that
@@ -556,7 +556,7 @@ fn field_start_blank(stream: &mut Stream, byte: u8) -> Event {
         b'\n' => head_done(stream),
         b'\r' => {
             stream.phase = Phase::HeadEnd;
-            Event::None
+            Event::NONE
         }
         _ => {
             stream.phase = match stream.detail {
@@ -567,7 +567,7 @@ fn field_start_blank(stream: &mut Stream, byte: u8) -> Event {
             match stream.phase {
                 Phase::ContentLength => content_length(stream, b' '),
                 Phase::TransferEncoding => transfer_encoding(stream, b' '),
-                _ => Event::None,
+                _ => Event::NONE,
             }
         }
     }
@@ -593,7 +593,7 @@ fn field_name(stream: &mut Stream, byte: u8) -> Event {
             return leave_field(stream, byte);
         }
         stream.progress = progress + 1;
-        return Event::None;
+        return Event::NONE;
     }
     if byte != b':' {
         // Blanks before the colon make servers and proxies disagree (RFC 9112 §5.1).
@@ -613,7 +613,7 @@ fn field_name(stream: &mut Stream, byte: u8) -> Event {
             return leave_field(stream, byte);
         }
     }
-    Event::None
+    Event::NONE
 }
 
 /// The field does not matter (any more); `byte` is the next of its line.
@@ -621,7 +621,7 @@ fn field_name(stream: &mut Stream, byte: u8) -> Event {
 fn leave_field(stream: &mut Stream, byte: u8) -> Event {
     stream.detail = field::NONE;
     stream.enter(if byte == b'\n' { Phase::FieldStart } else { Phase::FieldRest });
-    Event::None
+    Event::NONE
 }
 
 #[inline(always)]
@@ -645,7 +645,7 @@ fn content_length(stream: &mut Stream, byte: u8) -> Event {
         b'\n' => stream.phase = Phase::FieldStart,
         _ => stream.progress = number::INVALID,
     }
-    Event::None
+    Event::NONE
 }
 
 /// One number of a `Content-Length` is complete: a repeated one must be equal (RFC 9112 §6.3).
@@ -680,7 +680,7 @@ fn transfer_encoding(stream: &mut Stream, byte: u8) -> Event {
             stream.progress = if matches { stream.progress + 1 } else { coding::OTHER };
         }
     }
-    Event::None
+    Event::NONE
 }
 
 /// One transfer coding is complete: only the last one decides (RFC 9112 §6.3).
@@ -722,7 +722,7 @@ fn head_done(stream: &mut Stream) -> Event {
     finish_field(stream);
     if stream.has(flag::CONNECT) {
         stream.enter(Phase::Tunnel);
-        return Event::None;
+        return Event::NONE;
     }
     if stream.has(flag::CODED) {
         if !stream.has(flag::CHUNKED) {
@@ -730,13 +730,13 @@ fn head_done(stream: &mut Stream) -> Event {
         }
         stream.left = 0;
         stream.enter(Phase::ChunkSize);
-        return Event::None;
+        return Event::NONE;
     }
     if stream.has(flag::BAD_FRAMING) {
         return fail(stream, Failure::MalformedFraming);
     }
     stream.enter(if stream.left > 0 { Phase::Body } else { Phase::Start });
-    Event::None
+    Event::NONE
 }
 
 // ---- The body ---------------------------------------------------------------------------------
@@ -750,11 +750,11 @@ fn chunk_size(stream: &mut Stream, byte: u8) -> Event {
         _ if stream.progress == 0 => return fail(stream, Failure::MalformedFraming),
         b'\n' => {
             chunk_size_end(stream);
-            return Event::None;
+            return Event::NONE;
         }
         b';' | b' ' | b'\t' | b'\r' => {
             stream.enter(Phase::ChunkExtension);
-            return Event::None;
+            return Event::NONE;
         }
         _ => return fail(stream, Failure::MalformedFraming),
     };
@@ -763,7 +763,7 @@ fn chunk_size(stream: &mut Stream, byte: u8) -> Event {
     }
     stream.left = stream.left << 4 | u64::from(digit);
     stream.progress = MORE_DIGITS;
-    Event::None
+    Event::NONE
 }
 
 #[inline(always)]
@@ -778,7 +778,7 @@ fn chunk_end(stream: &mut Stream, byte: u8) -> Event {
         b'\n' => stream.enter(Phase::ChunkSize),
         _ => return fail(stream, Failure::MalformedFraming),
     }
-    Event::None
+    Event::NONE
 }
 
 #[inline(always)]
@@ -788,13 +788,13 @@ fn trailer_start(stream: &mut Stream, byte: u8) -> Event {
         b'\r' => Phase::TrailerEnd,
         _ => Phase::TrailerRest,
     });
-    Event::None
+    Event::NONE
 }
 
 #[inline(always)]
 fn trailer_end(stream: &mut Stream, byte: u8) -> Event {
     stream.enter(if byte == b'\n' { Phase::Start } else { Phase::TrailerRest });
-    Event::None
+    Event::NONE
 }
 
 // ---- Lines that do not matter -----------------------------------------------------------------
@@ -839,7 +839,7 @@ fn proxy_signature(stream: &mut Stream, byte: u8) -> Event {
         if stream.progress == PROXY_SIGNATURE_BYTES {
             stream.enter(Phase::ProxyHeader);
         }
-        return Event::None;
+        return Event::NONE;
     }
     if progress > EMPTY_LINES {
         return no_request(stream);
@@ -858,5 +858,5 @@ fn proxy_header(stream: &mut Stream, byte: u8) -> Event {
     if stream.progress >= BYTES {
         stream.enter(if stream.left > 0 { Phase::ProxyPayload } else { Phase::Start });
     }
-    Event::None
+    Event::NONE
 }

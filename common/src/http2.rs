@@ -40,7 +40,7 @@ fn preface_byte(stream: &mut Stream, byte: u8) -> Event {
         stream.last_stream = if stream.has(flag::SEEN) { UPGRADED_STREAM } else { 0 };
         stream.enter(Phase::FirstFrame);
     }
-    Event::None
+    Event::NONE
 }
 
 /// One byte of a frame header that a window's end cut.
@@ -52,7 +52,7 @@ fn frame_byte(stream: &mut Stream, byte: u8) -> Event {
     let place = 8 * (stream.progress & 7);
     stream.token = stream.token & !(0xff << place) | u64::from(byte) << place;
     stream.progress += 1;
-    Event::None
+    Event::NONE
 }
 
 /// A frame header is complete: `token` holds its first eight bytes.
@@ -71,7 +71,7 @@ fn frame(stream: &mut Stream, last: u8) -> Event {
     if kind == TYPE_HEADERS && id & 1 == 1 && id > stream.last_stream {
         stream.last_stream = id;
         stream.flags |= flag::SEEN;
-        return Event::Request(Version::Http2);
+        return Event::request(Version::Http2);
     }
-    Event::None
+    Event::NONE
 }

@@ -90,6 +90,39 @@ impl KernelFunction {
             Self::ReadOnlyCast => "bpf_rdonly_cast",
         }
     }
+
+    /// The first version of Linux in which tracing programs may call it.
+    #[must_use]
+    pub const fn since(self) -> &'static str {
+        match self {
+            Self::DynptrFromSkb => "6.11",
+            Self::PreemptDisable | Self::PreemptEnable => "6.10",
+            Self::ReadOnlyCast => "6.2",
+        }
+    }
+}
+
+/// `struct iov_iter`, as the reader of user memory must know it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IovIter {
+    /// The offset of `iter_type`.
+    pub kind: u32,
+    /// The offset of `iov_offset`: how much of the buffer or the current segment is filled.
+    pub filled: u32,
+    /// The offset of `ubuf`.
+    pub buffer: u32,
+    /// The offset of `iov` (later `__iov`): the current segment.
+    pub segments: u32,
+    /// `ITER_UBUF`; no value of `iter_type` where the kernel has none.
+    pub is_buffer: u32,
+    /// `ITER_IOVEC`.
+    pub is_segments: u32,
+}
+
+impl IovIter {
+    /// Before the agent has filled it in.
+    pub const UNKNOWN: Self = Self { kind: 0, filled: 0, buffer: 0, segments: 0, is_buffer: 0, is_segments: 0 };
 }
 
 /// The probe's constants, written before it loads.
@@ -98,17 +131,28 @@ impl KernelFunction {
 pub struct Constants {
     /// Where kernel members are.
     pub layout: Layout,
+    /// Where a read's destination is.
+    pub iterator: IovIter,
     /// The inode of the agent's PID namespace; 0 for the initial one.
     pub pid_namespace: u32,
     /// 1: `bpf_preempt_disable` and `bpf_preempt_enable` are there.
     pub can_hold_preemption: u32,
+    /// 1: they are there, and programs at tracepoints do not run with preemption off anyway.
+    pub hold_at_tracepoint: u32,
     /// The BTF id of `struct tcp_sock`; 0 where there is no `bpf_rdonly_cast`.
     pub tcp_sock: u32,
 }
 
 impl Constants {
     /// Before the agent has filled them in.
-    pub const UNKNOWN: Self = Self { layout: Layout::UNKNOWN, pid_namespace: 0, can_hold_preemption: 0, tcp_sock: 0 };
+    pub const UNKNOWN: Self = Self {
+        layout: Layout::UNKNOWN,
+        iterator: IovIter::UNKNOWN,
+        pid_namespace: 0,
+        can_hold_preemption: 0,
+        hold_at_tracepoint: 0,
+        tcp_sock: 0,
+    };
 }
 
 /// The constants' name in the probe.

@@ -4,8 +4,8 @@
 
 use crate::failure::Failure;
 
-/// How many processes are counted at a time. Requests of a process that finds no room are lost
-/// as [`Failure::ProcessTableFull`].
+/// How many processes are counted at a time, unless the agent is told otherwise. Requests of a process
+/// that finds no room are lost as [`Failure::ProcessTableFull`].
 pub const MAX_PROCESSES: u32 = 8192;
 
 /// Names of the maps, as the loader and `bpftool` show them.

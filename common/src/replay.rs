@@ -42,10 +42,9 @@ impl<const CAPACITY: u32> Window for Slice<'_, CAPACITY> {
 impl<const CAPACITY: u32> Source for Slice<'_, CAPACITY> {
     const CAPACITY: u32 = CAPACITY;
 
-    fn fill(&mut self, offset: u32, length: u32) -> bool {
-        let window = self.read.get(offset as usize..(offset + length) as usize);
-        self.window = window.unwrap_or_default();
-        window.is_some()
+    fn fill(&mut self, offset: u32, length: u32) -> Option<u32> {
+        self.window = self.read.get(offset as usize..(offset + length) as usize)?;
+        Some(length)
     }
 }
 
@@ -61,11 +60,15 @@ impl<const CAPACITY: u32> Replay<CAPACITY> {
         let mut source = Slice::<CAPACITY> { read: bytes, window: &[], slack: self.slack };
         loop {
             let before = (self.stream, read);
-            match turn(&mut self.stream, &mut source, &mut read) {
-                None => return,
-                Some(Event::None) => {}
-                Some(Event::Request(version)) => self.requests[version as usize] += 1,
-                Some(Event::Failed(cause)) => self.failure = Some(cause),
+            let event = turn(&mut self.stream, &mut source, &mut read);
+            if event == Event::END {
+                return;
+            }
+            if let Some(version) = event.version() {
+                self.requests[version as usize] += 1;
+            }
+            if let Some(cause) = event.failure() {
+                self.failure = Some(Failure::ALL[cause as usize]);
             }
             assert_ne!((self.stream, read), before, "a turn without progress");
         }

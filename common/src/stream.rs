@@ -124,15 +124,43 @@ pub struct Stream {
 
 const _: () = assert!(size_of::<Stream>() == 24);
 
-/// What a turn found.
+/// What a turn found. One number and no enum: what an enum leaves undefined, the compiler may keep
+/// in a place that the kernel's verifier then refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub struct Event(u32);
+
+impl Event {
     /// Nothing to report.
-    None,
-    /// A request.
-    Request(Version),
-    /// What comes next cannot be known any more.
-    Failed(Failure),
+    pub const NONE: Self = Self(0);
+    /// The read is used up, or no byte of it matters.
+    pub const END: Self = Self(1);
+    const REQUESTS: u32 = 2;
+    const FAILURES: u32 = 16;
+
+    #[inline(always)]
+    pub(crate) const fn request(version: Version) -> Self {
+        Self(Self::REQUESTS + version as u32)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn failed(cause: Failure) -> Self {
+        Self(Self::FAILURES + cause as u32)
+    }
+
+    /// A request: the index of its [`Version`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn version(self) -> Option<u32> {
+        let index = self.0.wrapping_sub(Self::REQUESTS);
+        if index < Version::ALL.len() as u32 { Some(index) } else { None }
+    }
+
+    /// What comes next cannot be known any more: the index of the [`Failure`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn failure(self) -> Option<u32> {
+        if self.0 >= Self::FAILURES { Some(self.0 - Self::FAILURES) } else { None }
+    }
 }
 
 /// How far one read has been processed. Offsets count from the read's first byte.
@@ -169,9 +197,9 @@ impl Read {
 pub trait Source: Window {
     /// The largest window.
     const CAPACITY: u32;
-    /// Brings the `length` bytes (1 to `CAPACITY`) from `offset` on into the window. False: they
-    /// cannot be read.
-    fn fill(&mut self, offset: u32, length: u32) -> bool;
+    /// Brings bytes from `offset` on into the window, at most `length` (1 to `CAPACITY`), and says how
+    /// many; with 0 it wants to be asked again. `None`: they cannot be read.
+    fn fill(&mut self, offset: u32, length: u32) -> Option<u32>;
 }
 
 impl Phase {
@@ -241,17 +269,20 @@ impl Stream {
 }
 
 /// One bounded step through a read: moves the window, lets a machine read on, and passes over what
-/// it then knows to pass over (before the first turn, the caller does). `None` when the read is used up, or the stream has settled or failed.
+/// it then knows to pass over (before the first turn, the caller does).
 #[inline(always)]
-pub fn turn<S: Source>(stream: &mut Stream, source: &mut S, read: &mut Read) -> Option<Event> {
+pub fn turn<S: Source>(stream: &mut Stream, source: &mut S, read: &mut Read) -> Event {
     if read.offset >= read.end || !stream.phase.reads_on() {
-        return None;
+        return Event::END;
     }
     if read.offset >= read.window_end {
         let rest = read.end - read.offset;
         let length = if rest < S::CAPACITY { rest } else { S::CAPACITY };
-        if !source.fill(read.offset, length) {
-            return Some(fail(stream, Failure::Unreadable));
+        let Some(length) = source.fill(read.offset, length) else {
+            return fail(stream, Failure::Unreadable);
+        };
+        if length == 0 {
+            return Event::NONE;
         }
         read.window_start = read.offset;
         read.window_end = read.offset + length;
@@ -265,12 +296,12 @@ pub fn turn<S: Source>(stream: &mut Stream, source: &mut S, read: &mut Read) -> 
     };
     read.offset = read.window_start + next;
     read.pass_over(stream);
-    Some(event)
+    event
 }
 
 /// Gives the stream up until it becomes certain again.
 #[inline(always)]
 pub(crate) const fn fail(stream: &mut Stream, cause: Failure) -> Event {
     stream.enter(Phase::Unsynced);
-    Event::Failed(cause)
+    Event::failed(cause)
 }

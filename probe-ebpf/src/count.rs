@@ -1,12 +1,12 @@
 //! Counts for the process that reads.
 
 use aya_ebpf::helpers::bpf_get_current_cgroup_id;
-use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel};
+use aya_ebpf::helpers::bpf_get_current_task_btf;
 use common::connection::Connection;
 use common::failure::Failure;
 use common::maps::{Counts, ProcessKey, Version};
 
-use crate::kernel::{constant, member, offset};
+use crate::kernel::{constant, member, offset, read_kernel};
 use crate::maps::{COUNTS, FREE_SLOTS, PROCESSES, SLOTS, count_failure, count_failures, events};
 use crate::reader::Job;
 
@@ -129,11 +129,4 @@ fn visible_pid(key: &ProcessKey, leader: *const u8) -> u32 {
         }
     }
     0
-}
-
-/// Reads kernel memory that the verifier knows no type for; 0 where it cannot be read.
-#[inline(always)]
-fn read_kernel<T: Copy + Default>(structure: *const u8, offset: u32) -> T {
-    // SAFETY: the helper checks the source.
-    unsafe { bpf_probe_read_kernel(structure.byte_add(offset as usize).cast()) }.unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! Kernel memory and kernel functions, as the agent described them in the constants.
 
+use aya_ebpf::helpers::bpf_probe_read_kernel;
 use common::layout::{Constants, KernelFunction};
 use core::arch::asm;
 use core::mem::MaybeUninit;
@@ -32,6 +33,13 @@ pub(crate) use offset;
 pub(crate) fn member<T: Copy>(structure: *const u8, offset: u32) -> T {
     // SAFETY: the verifier admits only loads within the structure that `structure` points to.
     unsafe { core::ptr::read_volatile(structure.byte_add(offset as usize).cast()) }
+}
+
+/// Reads kernel memory that the verifier knows no type for; 0 where it cannot be read.
+#[inline(always)]
+pub(crate) fn read_kernel<T: Copy + Default>(structure: *const u8, offset: u32) -> T {
+    // SAFETY: the helper checks the source.
+    unsafe { bpf_probe_read_kernel(structure.byte_add(offset as usize).cast()) }.unwrap_or_default()
 }
 
 /// The lowest bits of a number. The compiler cannot drop the operation, however sure it is of the
@@ -111,18 +119,27 @@ pub(crate) fn read_only_cast(structure: *const u8, type_id: u32) -> *const u8 {
 /// `void bpf_preempt_disable(void)`, since Linux 6.10: a task that is preempted inside the probe
 /// would make the kernel skip the probe for every other task on this CPU.
 #[inline(always)]
-pub(crate) fn hold_preemption() {
-    if constant!(can_hold_preemption) != 0 {
-        call_without_arguments::<{ KernelFunction::PreemptDisable.placeholder() }>();
-    }
+fn hold_preemption() {
+    call_without_arguments::<{ KernelFunction::PreemptDisable.placeholder() }>();
 }
 
 /// `void bpf_preempt_enable(void)`.
 #[inline(always)]
-pub(crate) fn release_preemption() {
-    if constant!(can_hold_preemption) != 0 {
-        call_without_arguments::<{ KernelFunction::PreemptEnable.placeholder() }>();
+fn release_preemption() {
+    call_without_arguments::<{ KernelFunction::PreemptEnable.placeholder() }>();
+}
+
+/// Does something that no other task on this CPU comes into, if `hold` (a constant) is not 0.
+#[inline(always)]
+pub(crate) fn without_preemption<T>(hold: u32, work: impl FnOnce() -> T) -> T {
+    if hold != 0 {
+        hold_preemption();
     }
+    let done = work();
+    if hold != 0 {
+        release_preemption();
+    }
+    done
 }
 
 #[inline(always)]

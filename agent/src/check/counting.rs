@@ -8,8 +8,9 @@ use std::time::Duration;
 use rustix::system::uname;
 
 use super::finding::Finding;
+use crate::config::ProbeConfig;
 use crate::counts::{Pid, requests};
-use crate::kernel::survey::{Survey, VMLINUX_BTF, survey};
+use crate::kernel::survey::{Piece, Survey, VMLINUX_BTF, survey};
 use crate::kernel::{Kernel, LoadError};
 use crate::tick::Probe as _;
 
@@ -28,27 +29,26 @@ pub(super) fn kernel() -> Vec<Finding> {
     let mut findings = vec![Finding::ok("kernel", release)];
     match survey() {
         Err(error) => findings.push(failed("BTF", &error)),
-        Ok(Survey { btf_bytes, tracepoint, layout, functions }) => {
+        Ok(Survey { btf_bytes, layout, hooks, functions }) => {
             findings.push(Finding::ok("BTF", format!("{VMLINUX_BTF}, {} KiB", btf_bytes / 1024)));
-            findings.push(
-                tracepoint.map_or_else(|error| failed("tracepoint", &error), |name| Finding::ok("tracepoint", name)),
-            );
-            findings.push(layout.map_or_else(
-                |error| failed("kernel types", &error),
-                |()| Finding::ok("kernel types", "all members known"),
-            ));
-            findings.extend(functions.into_iter().map(|(name, there)| {
-                let found = format!("{name}: {}", if there { "there" } else { "missing" });
-                if there { Finding::ok("kernel function", found) } else { Finding::note("kernel function", found) }
-            }));
+            findings.push(match layout {
+                Ok(()) => Finding::ok("kernel types", "all members known"),
+                Err(error) => failed("kernel types", &error),
+            });
+            findings.extend(hooks.into_iter().map(|piece| of_piece("hook", &piece)));
+            findings.extend(functions.into_iter().map(|piece| of_piece("kernel function", &piece)));
         }
     }
     findings
 }
 
+fn of_piece(check: &'static str, Piece { name, is_there }: &Piece) -> Finding {
+    if *is_there { Finding::ok(check, name.as_str()) } else { Finding::note(check, format!("{name} is missing")) }
+}
+
 /// Loads the probe for a moment and makes requests.
-pub(super) fn probe() -> Vec<Finding> {
-    let mut probe = match Kernel::load() {
+pub(super) fn probe(config: ProbeConfig) -> Vec<Finding> {
+    let mut probe = match Kernel::load(config) {
         Ok(probe) => probe,
         Err(error) => return vec![failed("probe", &error)],
     };
@@ -117,8 +117,9 @@ mod tests {
 
     #[test]
     fn cause_and_cure_are_told_apart() {
-        check(&LoadError::NoFunction("f"), "this kernel lacks the function f", "use a newer kernel");
-        check(&LoadError::NoTracepoint, "this kernel lacks the tracepoint", "use a kernel built with");
+        let missing = LoadError::NoFunction { name: "f", since: "9.9" };
+        check(&missing, "this kernel lacks the function f", "use a newer kernel");
+        check(&LoadError::NoHook("f".into()), "this kernel has no f", "use a kernel built with");
         check(&LoadError::Lockdown("confidentiality".into()), "kernel lockdown", "boot without");
         check(
             &LoadError::Verifier("a: b".into()),

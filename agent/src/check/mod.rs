@@ -33,8 +33,8 @@ pub fn take(arguments: &mut Vec<OsString>) -> Option<Wanted> {
 pub async fn run(config: &Config, wanted: Wanted) -> (String, bool) {
     let mut findings = system::privileges();
     findings.extend(counting::kernel());
-    findings.extend(counting::probe());
-    findings.extend(system::limits());
+    findings.extend(counting::probe(config.probe));
+    findings.extend(system::limits(config.probe.max_processes));
     findings.extend(system::names(config));
     findings.extend(system::places(config));
     findings.extend(cluster::api_server(config.node.as_deref()).await);

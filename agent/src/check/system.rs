@@ -17,8 +17,8 @@ use crate::{peer, scope_host};
 
 /// Agent, maps and the kernel's types while it starts.
 const MEMORY_BYTES: u64 = 96 * 1024 * 1024;
-/// A descriptor for each process that is counted, and some.
-const OPEN_FILES: u64 = common::maps::MAX_PROCESSES as u64 + 256;
+/// Open files beside the one for each process that is counted.
+const OTHER_FILES: u64 = 256;
 
 /// Capabilities one by one, lockdown, seccomp.
 pub(super) fn privileges() -> Vec<Finding> {
@@ -73,13 +73,14 @@ fn seccomp(status: &str) -> Finding {
 }
 
 /// Memory and open files.
-pub(super) fn limits() -> Vec<Finding> {
+pub(super) fn limits(max_processes: u32) -> Vec<Finding> {
+    let needed = u64::from(max_processes) + OTHER_FILES;
     let files = getrlimit(Resource::Nofile).current;
     let files = match files {
-        Some(limit) if limit < OPEN_FILES => Finding::warning(
+        Some(limit) if limit < needed => Finding::warning(
             "open files",
             format!("at most {limit}: the end of further processes is noticed late"),
-            format!("raise the limit to {OPEN_FILES} (LimitNOFILE, ulimit -n)"),
+            format!("raise the limit to {needed} (LimitNOFILE, ulimit -n)"),
         ),
         limit => {
             Finding::ok("open files", limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit}")))

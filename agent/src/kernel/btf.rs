@@ -9,6 +9,8 @@ const TYPE_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const ENUMERATOR_BYTES: usize = 8;
 /// Anonymous structures nest; the kernel's own are at most three deep.
 const MAX_DEPTH: u32 = 8;
 
@@ -19,7 +21,7 @@ pub enum Error {
     Malformed,
     /// The kernel has no such structure.
     NoStructure(String),
-    /// The structure has no such member, or it is a bit field.
+    /// The structure has no such member, or it is a bit field; or the enumeration has no such value.
     NoMember(String),
 }
 
@@ -98,6 +100,25 @@ impl<'a> Btf<'a> {
         Err(if exists { Error::NoMember(name) } else { Error::NoStructure(structure.to_owned()) })
     }
 
+    /// The value of `enumeration.name`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such enumeration, or it has no such name.
+    pub fn value_of(&self, enumeration: &str, name: &str) -> Result<u32, Error> {
+        for id in 1..=self.starts.len() as u32 {
+            let found = self.get(id)?;
+            if found.kind == KIND_ENUM && self.is_named(found.name, enumeration) {
+                for entry in found.members.chunks_exact(ENUMERATOR_BYTES) {
+                    if self.is_named(u32_at(entry, 0)?, name) {
+                        return u32_at(entry, 4);
+                    }
+                }
+            }
+        }
+        Err(Error::NoMember(format!("{enumeration}.{name}")))
+    }
+
     fn find(&self, structure: &Type<'_>, member: &str, depth: u32) -> Result<Option<u32>, Error> {
         if depth == 0 {
             return Ok(None);
@@ -147,9 +168,10 @@ fn extra_bytes(info: u32) -> Result<usize, Error> {
         1 | 14 | 17 => 4,
         // Arrays carry three.
         3 => 12,
+        // Sections of data, and enumerations of 64 bits, too.
         KIND_STRUCT | KIND_UNION | 15 | 19 => MEMBER_BYTES * count,
-        // Enumerations and prototypes.
-        6 | 13 => 8 * count,
+        // Prototypes, too.
+        KIND_ENUM | 13 => ENUMERATOR_BYTES * count,
         // Pointers, forward declarations, typedefs, qualifiers, functions, floats, type tags.
         2 | 7..=12 | 16 | 18 => 0,
         _ => return Err(Error::Malformed),

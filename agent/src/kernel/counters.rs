@@ -8,7 +8,7 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as KernelHashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, Stack};
 use common::failure::Failure;
-use common::maps::{Counts, Events, MAX_PROCESSES, Process, ProcessKey, names};
+use common::maps::{Counts, Events, Process, ProcessKey, names};
 
 use super::sys::{Plain, lookup_batch};
 use crate::counts::{Pid, ProcessCounts, Reading};
@@ -27,16 +27,18 @@ pub(super) struct Counters {
     holders: Vec<Option<Process>>,
     slot_of: HashMap<ProcessKey, u32>,
     cpus: usize,
+    /// How many slots there are.
+    max_processes: u32,
     keys: Vec<u32>,
     values: Vec<Counts>,
 }
 
 impl Counters {
     /// Takes the maps over and puts every slot among the free ones, the lowest on top.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+    pub(super) fn take(ebpf: &mut Ebpf, max_processes: u32) -> Result<Self, MapError> {
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| MapError::IoError(error))?;
         let mut free_slots = Stack::try_from(take(ebpf, names::FREE_SLOTS)?)?;
-        for slot in (0..MAX_PROCESSES).rev() {
+        for slot in (0..max_processes).rev() {
             free_slots.push(slot, 0)?;
         }
         Ok(Self {
@@ -48,6 +50,7 @@ impl Counters {
             holders: Vec::new(),
             slot_of: HashMap::new(),
             cpus,
+            max_processes,
             keys: vec![0; SLOTS_PER_READ],
             values: vec![Counts::default(); SLOTS_PER_READ * cpus],
         })
@@ -72,7 +75,7 @@ impl Counters {
     fn read_processes(&mut self, processes: &mut Vec<ProcessCounts>) -> io::Result<()> {
         let mut last = None;
         let mut first = 0;
-        while first < MAX_PROCESSES as usize {
+        while first < self.max_processes as usize {
             let Map::PerCpuArray(counts) = &self.counts else {
                 return Err(io::Error::other("the counts are no per-CPU array"));
             };

@@ -13,7 +13,7 @@ use rustix::thread::CapabilitySet;
 pub enum LoadError {
     /// The kernel does not describe its types.
     #[error(
-        "this kernel has no BTF ({path}: {source}): use Linux 6.11 or later, built with CONFIG_DEBUG_INFO_BTF=y",
+        "this kernel has no BTF ({path}: {source}): use Linux 5.17 or later, built with CONFIG_DEBUG_INFO_BTF=y",
         path = VMLINUX_BTF
     )]
     NoBtf {
@@ -23,14 +23,19 @@ pub enum LoadError {
     /// The kernel's types are not those the probe knows.
     #[error("this kernel is not known to the probe ({0}): please report it with the output of `uname -r`")]
     Layout(#[from] super::btf::Error),
-    /// A kernel function is missing.
-    #[error("this kernel lacks the function {0}, which tracing programs may call since Linux 6.11: use a newer kernel")]
-    NoFunction(&'static str),
-    /// The kernel has no such tracepoint.
+    /// A function of the kernel is missing.
     #[error(
-        "this kernel lacks the tracepoint skb_copy_datagram_iovec: use a kernel built with CONFIG_NET and CONFIG_TRACEPOINTS"
+        "this kernel lacks the function {name}, which tracing programs may call since Linux {since}: use a newer kernel"
     )]
-    NoTracepoint,
+    NoFunction {
+        /// The function.
+        name: &'static str,
+        /// The first version of Linux that has it.
+        since: &'static str,
+    },
+    /// The kernel has nothing of that name to attach to.
+    #[error("this kernel has no {0}: use a kernel built with CONFIG_NET and CONFIG_TRACEPOINTS")]
+    NoHook(String),
     /// Capabilities are missing.
     #[error(
         "the kernel refused the probe ({what}): {missing} missing; run as root, or in Kubernetes add {missing} to securityContext.capabilities.add",
@@ -76,14 +81,14 @@ impl LoadError {
 
     pub(super) fn from_program(error: ProgramError) -> Self {
         match error {
-            ProgramError::Btf(BtfError::UnknownBtfTypeName { .. }) => Self::NoTracepoint,
+            ProgramError::Btf(BtfError::UnknownBtfTypeName { type_name }) => Self::NoHook(type_name),
             ProgramError::LoadError { io_error, verifier_log } => {
                 tracing::debug!(%verifier_log, "verifier");
                 let log = verifier_log.to_string();
                 if let Some(function) =
                     KernelFunction::ALL.iter().find(|function| log.contains(&refusal_of(function.name())))
                 {
-                    return Self::NoFunction(function.name());
+                    return Self::no_function(*function);
                 }
                 match io_error.kind() {
                     ErrorKind::PermissionDenied if !log.trim().is_empty() => Self::Verifier(last_line(&log)),
@@ -93,6 +98,15 @@ impl LoadError {
             }
             error => Self::classify(&source_chain(&error), io_kind(&error)),
         }
+    }
+
+    pub(super) const fn no_function(function: KernelFunction) -> Self {
+        Self::NoFunction { name: function.name(), since: function.since() }
+    }
+
+    /// The probe may still do elsewhere.
+    pub(super) const fn is_about_hook(&self) -> bool {
+        matches!(self, Self::NoFunction { .. } | Self::NoHook(_) | Self::Verifier(_))
     }
 
     fn classify(what: &str, kind: Option<ErrorKind>) -> Self {
@@ -149,12 +163,15 @@ fn refusal_of(function: &str) -> String {
     format!("calling kernel function {function} is not allowed")
 }
 
+/// The verifier ends its log with these.
+const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
+
 fn last_line(log: &str) -> String {
     log.lines()
         .rev()
         .find(|line| {
             let line = line.trim();
-            !line.is_empty() && !line.starts_with("processed ")
+            !line.is_empty() && !STATISTICS.iter().any(|words| line.starts_with(words))
         })
         .unwrap_or("no log")
         .trim()

@@ -13,14 +13,15 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
-use aya::programs::{BtfTracePoint, Iter};
+use aya::programs::{BtfTracePoint, FExit, Iter, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_obj::btf::BtfKind;
-use common::layout::{CONSTANTS, Constants, KernelFunction, Layout};
-use common::maps::ProcessKey;
+use common::layout::{CONSTANTS, Constants, IovIter, KernelFunction, Layout};
+use common::maps::{ProcessKey, names};
 
 pub use error::LoadError;
 
+use crate::config::{HookChoice, ProbeConfig};
 use crate::counts::{ProgramRuns, Reading};
 use crate::tick::Probe;
 use counters::Counters;
@@ -29,6 +30,9 @@ use sys::Plain;
 static PROBE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe"));
 static BASELINE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/baseline"));
 const TRACEPOINT: &str = "skb_copy_datagram_iovec";
+const COPY_FUNCTION: &str = "skb_copy_datagram_iter";
+/// The youngest of the helpers that the probe calls on every kernel.
+const LOOP_HELPER: (&str, &str) = ("bpf_loop", "5.17");
 /// The inode of the initial PID namespace (`PROC_PID_INIT_INO`).
 const INITIAL_PID_NAMESPACE: u64 = 0xeffffffc;
 
@@ -37,41 +41,66 @@ pub struct Kernel {
     // Dropping it detaches the probe.
     ebpf: Ebpf,
     counters: Counters,
+    hook: Hook,
     holds_preemption: bool,
 }
 
+/// Where the probe is attached, and with that how it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hook {
+    /// The tracepoint before data is copied: reads the kernel's buffers.
+    Tracepoint,
+    /// The end of the function that copies: reads the process's memory.
+    Fexit,
+}
+
 impl Kernel {
-    /// Loads the probe into the running kernel and attaches it.
+    /// Loads the probe into the running kernel and attaches it, where it is told to or else where it can.
     ///
     /// # Errors
     ///
     /// One line with the cause and the cure.
-    pub fn load() -> Result<Self, LoadError> {
+    pub fn load(config: ProbeConfig) -> Result<Self, LoadError> {
         let blob = fs::read(error::VMLINUX_BTF).map_err(|source| LoadError::NoBtf { source })?;
         let btf = Btf::parse(&blob, aya::Endianness::default()).map_err(|error| LoadError::Other(error.to_string()))?;
+        if btf.id_by_type_name_kind(LOOP_HELPER.0, BtfKind::Func).is_err() {
+            return Err(LoadError::NoFunction { name: LOOP_HELPER.0, since: LOOP_HELPER.1 });
+        }
         let mut code = PROBE.to_vec();
-        let Linked { holds_preemption, casts } = link_functions(&mut code, &btf)?;
-        let tcp_sock = btf.id_by_type_name_kind("tcp_sock", BtfKind::Struct).unwrap_or(0);
-        let constants = Plain(Constants {
-            layout: resolve(&blob)?,
-            pid_namespace: pid_namespace(),
-            can_hold_preemption: holds_preemption.into(),
-            tcp_sock: if casts { tcp_sock } else { 0 },
-        });
+        let linked = link_functions(&mut code, &btf)?;
+        let constants = Plain(constants(&blob, &btf, &linked)?);
         drop(blob);
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
-            .override_global(CONSTANTS, &constants, true)
-            .load(&code)
-            .map_err(LoadError::from_ebpf)?;
-        let counters = Counters::take(&mut ebpf).map_err(|error| LoadError::from_ebpf(error.into()))?;
-        attach(&mut ebpf, "receive", &btf)?;
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&btf)).override_global(CONSTANTS, &constants, true);
+        for map in [names::SLOTS, names::PROCESSES, names::COUNTS, names::FREE_SLOTS] {
+            loader.map_max_entries(map, config.max_processes);
+        }
+        let mut ebpf = loader.load(&code).map_err(LoadError::from_ebpf)?;
+        let counters =
+            Counters::take(&mut ebpf, config.max_processes).map_err(|error| LoadError::from_ebpf(error.into()))?;
+        let mut attach = |hook: Hook| -> Result<Hook, LoadError> {
+            if hook == Hook::Tracepoint && !linked.reads_buffers {
+                return Err(LoadError::no_function(KernelFunction::DynptrFromSkb));
+            }
+            hook.attach(&mut ebpf, &btf)
+        };
+        let hook = match config.hook {
+            HookChoice::Tracepoint => attach(Hook::Tracepoint)?,
+            HookChoice::Fexit => attach(Hook::Fexit)?,
+            HookChoice::Auto => match attach(Hook::Tracepoint) {
+                Err(cause) if cause.is_about_hook() => {
+                    tracing::info!(%cause, "not at the tracepoint, trying {}", Hook::Fexit.name());
+                    attach(Hook::Fexit)?
+                }
+                attached => attached?,
+            },
+        };
         if let Err(error) = mark_open_connections(&mut ebpf, &btf) {
             tracing::warn!(%error, "Unix connections older than the agent cannot be told from new ones");
         }
         drop((btf, code));
         sys::return_freed_memory();
-        Ok(Self { ebpf, counters, holds_preemption })
+        Ok(Self { ebpf, counters, hook, holds_preemption: linked.holds_preemption })
     }
 
     /// What the kernel notes of the probe itself.
@@ -80,7 +109,7 @@ impl Kernel {
     ///
     /// What reading /proc said.
     pub fn program_statistics(&self) -> io::Result<ProgramStatistics> {
-        let program = self.ebpf.program("receive").ok_or(ErrorKindMissing)?;
+        let program = self.ebpf.program(self.hook.program()).ok_or(ErrorKindMissing)?;
         program_statistics(program)
     }
 }
@@ -97,8 +126,13 @@ impl Probe for Kernel {
     }
 
     fn description(&self) -> String {
-        let preemption = if self.holds_preemption { "preemption held off" } else { "preemption not held off" };
-        format!("tp_btf/{TRACEPOINT}, dynptr reader, {preemption}")
+        let is_off = self.hook == Hook::Tracepoint && !tracepoints_are_preemptible();
+        let preemption = match (is_off, self.holds_preemption) {
+            (true, _) => "preemption off",
+            (false, true) => "preemption held off",
+            (false, false) => "preemption not held off",
+        };
+        format!("{}, {preemption}", self.hook.name())
     }
 }
 
@@ -135,7 +169,7 @@ impl Baseline {
     pub fn load() -> Result<Self, LoadError> {
         let btf = Btf::from_sys_fs().map_err(|error| LoadError::Other(error.to_string()))?;
         let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(BASELINE).map_err(LoadError::from_ebpf)?;
-        attach(&mut ebpf, "baseline", &btf)?;
+        attach_tracepoint(&mut ebpf, "baseline", &btf)?;
         Ok(Self(ebpf))
     }
 
@@ -149,10 +183,40 @@ impl Baseline {
     }
 }
 
-fn attach(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), LoadError> {
-    let program =
-        ebpf.program_mut(name).ok_or_else(|| LoadError::Other(format!("the object has no program {name}")))?;
-    let program: &mut BtfTracePoint = program.try_into().map_err(LoadError::from_program)?;
+impl Hook {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Tracepoint => "receive",
+            Self::Fexit => "receive_copied",
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Tracepoint => format!("tp_btf/{TRACEPOINT}, dynptr reader"),
+            Self::Fexit => format!("fexit/{COPY_FUNCTION}, user-memory reader"),
+        }
+    }
+
+    fn attach(self, ebpf: &mut Ebpf, btf: &Btf) -> Result<Self, LoadError> {
+        match self {
+            Self::Tracepoint => attach_tracepoint(ebpf, self.program(), btf)?,
+            Self::Fexit => {
+                let program: &mut FExit = program(ebpf, self.program())?.try_into().map_err(LoadError::from_program)?;
+                program.load(COPY_FUNCTION, btf).map_err(LoadError::from_program)?;
+                program.attach().map_err(LoadError::from_program)?;
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, LoadError> {
+    ebpf.program_mut(name).ok_or_else(|| LoadError::Other(format!("the object has no program {name}")))
+}
+
+fn attach_tracepoint(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), LoadError> {
+    let program: &mut BtfTracePoint = program(ebpf, name)?.try_into().map_err(LoadError::from_program)?;
     program.load(TRACEPOINT, btf).map_err(LoadError::from_program)?;
     program.attach().map_err(LoadError::from_program)?;
     Ok(())
@@ -161,8 +225,7 @@ fn attach(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), LoadError> {
 /// Runs the probe's iterator over all open files once. After attaching: a connection opened in
 /// between is taken for an old one, never the other way round.
 fn mark_open_connections(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
-    let program = ebpf.program_mut("mark_open").ok_or_else(|| LoadError::Other("no iterator".to_owned()))?;
-    let program: &mut Iter = program.try_into().map_err(LoadError::from_program)?;
+    let program: &mut Iter = program(ebpf, "mark_open")?.try_into().map_err(LoadError::from_program)?;
     program.load("task_file", btf).map_err(LoadError::from_program)?;
     let link = program.attach().and_then(|id| program.take_link(id)).map_err(LoadError::from_program)?;
     let mut files = link.into_file().map_err(|error| LoadError::Other(error.to_string()))?;
@@ -172,30 +235,72 @@ fn mark_open_connections(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
 
 /// Which of the functions that a kernel may lack were found.
 struct Linked {
+    reads_buffers: bool,
     holds_preemption: bool,
     casts: bool,
 }
 
 /// Links the probe's calls to the kernel's functions. Calls of those that it lacks stay as they
-/// are: the constants make them dead code, which the verifier drops.
+/// are: the constants make them dead code, which the verifier drops, or their program is not loaded.
 fn link_functions(code: &mut [u8], btf: &Btf) -> Result<Linked, LoadError> {
     let mut link = |function: KernelFunction| -> Result<bool, LoadError> {
         let Ok(id) = btf.id_by_type_name_kind(function.name(), BtfKind::Func) else { return Ok(false) };
         patch::patch(code, function, id).map_err(|error| LoadError::Other(error.to_string()))?;
         Ok(true)
     };
-    if !link(KernelFunction::DynptrFromSkb)? {
-        return Err(LoadError::NoFunction(KernelFunction::DynptrFromSkb.name()));
-    }
     Ok(Linked {
+        reads_buffers: link(KernelFunction::DynptrFromSkb)?,
         holds_preemption: link(KernelFunction::PreemptDisable)? && link(KernelFunction::PreemptEnable)?,
         casts: link(KernelFunction::ReadOnlyCast)?,
     })
 }
 
-fn resolve(blob: &[u8]) -> Result<Layout, btf::Error> {
+fn constants(blob: &[u8], btf: &Btf, linked: &Linked) -> Result<Constants, btf::Error> {
     let types = btf::Btf::parse(blob)?;
-    Layout::resolve(|structure, member| types.offset_of(structure, member))
+    let tcp_sock = btf.id_by_type_name_kind("tcp_sock", BtfKind::Struct).unwrap_or(0);
+    Ok(Constants {
+        layout: Layout::resolve(|structure, member| types.offset_of(structure, member))?,
+        iterator: iterator(&types)?,
+        pid_namespace: pid_namespace(),
+        can_hold_preemption: linked.holds_preemption.into(),
+        hold_at_tracepoint: (linked.holds_preemption && tracepoints_are_preemptible()).into(),
+        tcp_sock: if linked.casts { tcp_sock } else { 0 },
+    })
+}
+
+/// Whether all members are where the probe looks.
+fn knows(blob: &[u8]) -> Result<(), btf::Error> {
+    let types = btf::Btf::parse(blob)?;
+    Layout::resolve(|structure, member| types.offset_of(structure, member))?;
+    iterator(&types).map(drop)
+}
+
+/// Kernels differ in the names of members, in the values of kinds, and in whether there is a buffer at all.
+fn iterator(types: &btf::Btf<'_>) -> Result<IovIter, btf::Error> {
+    let offset_of = |member| types.offset_of("iov_iter", member);
+    let kind = |name| types.value_of("iter_type", name);
+    let (buffer, is_buffer) = match kind("ITER_UBUF") {
+        Ok(is_buffer) => (offset_of("ubuf")?, is_buffer),
+        Err(_) => (0, u32::MAX),
+    };
+    Ok(IovIter {
+        kind: offset_of("iter_type")?,
+        filled: offset_of("iov_offset")?,
+        buffer,
+        segments: offset_of("__iov").or_else(|_| offset_of("iov"))?,
+        is_buffer,
+        is_segments: kind("ITER_IOVEC")?,
+    })
+}
+
+/// Until Linux 6.18 the kernel runs programs at tracepoints with preemption off. If a vendor's older kernel
+/// does not, skipped calls show it.
+fn tracepoints_are_preemptible() -> bool {
+    const LAST_WITHOUT: (u32, u32) = (6, 18);
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(0)) > LAST_WITHOUT
 }
 
 /// Whether the agent sees the host's PIDs, by which Scope names processes.
@@ -213,7 +318,7 @@ fn pid_namespace() -> u32 {
 }
 
 /// `recursion_misses` is shown in the program's fdinfo only.
-fn program_statistics(program: &aya::programs::Program) -> io::Result<ProgramStatistics> {
+fn program_statistics(program: &Program) -> io::Result<ProgramStatistics> {
     let fd = program.fd().map_err(io::Error::other)?;
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))?;
     let mut statistics = ProgramStatistics::default();

@@ -105,7 +105,7 @@ metrics! {
     SLOTS_USED = Gauge "_agent_process_slots_used", "slots", [],
         "Slots in use in the kernel's table of processes.";
     SLOTS = Gauge "_agent_process_slots", "slots", [],
-        "Slots in the kernel's table of processes (MAX_PROCESSES); requests of processes that find none are lost as process_table_full.";
+        "Slots in the kernel's table of processes (--max-processes); requests of processes that find none are lost as process_table_full.";
     SERIES = Gauge "_agent_series", "series", [],
         "Label sets of scope_http_requests_total.";
     SERIES_MAX = Gauge "_agent_series_limit", "series", [],

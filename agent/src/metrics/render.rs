@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use common::failure::Failure;
-use common::maps::{Counts, MAX_PROCESSES, Version};
+use common::maps::{Counts, Version};
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -34,6 +34,8 @@ pub struct Facts {
     pub probe: String,
     /// When the agent began to count.
     pub started: Timestamp,
+    /// How many processes can be counted at a time.
+    pub max_processes: u32,
 }
 
 /// What one tick brought, all of the same moment.
@@ -134,7 +136,7 @@ impl Scrape {
         out.gauge(&catalog::PROCESSES, snapshot.processes.len())?;
         out.counter(&catalog::ENDED, snapshot.ended.processes)?;
         out.gauge(&catalog::SLOTS_USED, snapshot.slots_used)?;
-        out.gauge(&catalog::SLOTS, MAX_PROCESSES)?;
+        out.gauge(&catalog::SLOTS, self.facts.max_processes)?;
         out.gauge(&catalog::SERIES, totals.series.len())?;
         out.gauge(&catalog::SERIES_MAX, MAX_SERIES)?;
         out.counter(&catalog::SERIES_RETIRED, totals.retired_series)

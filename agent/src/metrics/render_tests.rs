@@ -20,6 +20,7 @@ fn scrape(snapshot: Snapshot, grouping: Grouping) -> Scrape {
             kernel: "6.18.0".into(),
             probe: "tp_btf/hook".into(),
             started: Timestamp::new(1_474_442_000, 500_000_000).unwrap(),
+            max_processes: 8192,
         }),
         observed: Arc::new(Observed {
             snapshot: Arc::new(snapshot),

@@ -8,12 +8,14 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use agent::config::ProbeConfig;
 use agent::counts::Pid;
 use agent::kernel::Kernel;
 use agent::tick::Probe as _;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::lab::{Case, Expected, Lab, elsewhere, here, loopback};
+use crate::load;
 use crate::streams::GET;
 
 /// What this binary does when a case starts it again.
@@ -23,6 +25,7 @@ pub fn play(role: &str, arguments: &[String]) -> ExitCode {
         "receive-descriptor" => receive_descriptor(),
         "exec" => exec(),
         "nested-agent" => nested_agent(),
+        load::CLIENTS => load::ten_thousand_clients(arguments.first().map_or("", String::as_str)),
         _ => Err(io::Error::other(format!("no role {role} {arguments:?}"))),
     };
     match done {
@@ -39,7 +42,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("accepted here, read in a child", elsewhere(1), |_| {
             let (mut client, server) = loopback()?;
-            let child = start("read-stdin", server.into())?;
+            let child = start("read-stdin", &[], OwnedFd::from(server))?;
             client.write_all(GET.as_bytes())?;
             drop(client);
             finish(child)
@@ -49,7 +52,7 @@ pub fn cases() -> Vec<Case> {
             client.write_all(GET.as_bytes())?;
             server.read_exact(&mut [0; 10])?;
             let (ours, theirs) = UnixStream::pair()?;
-            let child = start("receive-descriptor", theirs.into())?;
+            let child = start("receive-descriptor", &[], OwnedFd::from(theirs))?;
             send_descriptor(&ours, &server)?;
             drop((server, client));
             finish(child)
@@ -58,7 +61,7 @@ pub fn cases() -> Vec<Case> {
             let (mut client, mut server) = loopback()?;
             client.write_all(GET.as_bytes())?;
             server.read_exact(&mut [0; GET.len()])?;
-            let child = start("read-stdin", server.into())?;
+            let child = start("read-stdin", &[], OwnedFd::from(server))?;
             client.write_all(GET.as_bytes())?;
             drop(client);
             finish(child)
@@ -66,7 +69,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("exec between two requests keeps the process", elsewhere(2), |lab| {
             let before = lab.read()?.processes.len();
             let (mut client, server) = loopback()?;
-            let child = start("exec", server.into())?;
+            let child = start("exec", &[], OwnedFd::from(server))?;
             client.write_all(&GET.repeat(2).into_bytes())?;
             drop(client);
             finish(child)?;
@@ -85,13 +88,9 @@ pub fn cases() -> Vec<Case> {
             Ok(())
         }),
         Case::new("100 processes that live shorter than a tick", elsewhere(100), |_| {
-            (0..100).try_for_each(|_| {
-                let (mut client, server) = loopback()?;
-                client.write_all(GET.as_bytes())?;
-                drop(client);
-                finish(start("read-stdin", server.into())?)
-            })
+            (0..100).try_for_each(|_| read_in_a_child(GET))
         }),
+        Case::new("two processes one after another with the same PID", elsewhere(2), reused_pid),
         Case::new("a process of a PID namespace below", elsewhere(1), namespace_below),
         Case::new("an agent in a PID namespace: its own PIDs, beside this agent", elsewhere(1), |_| {
             finish(unshared("nested-agent").stdin(Stdio::null()).spawn()?)
@@ -99,12 +98,20 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
+/// A process of its own reads a stream, and ends.
+pub fn read_in_a_child(stream: &str) -> io::Result<()> {
+    let (mut client, server) = loopback()?;
+    client.write_all(stream.as_bytes())?;
+    drop(client);
+    finish(start("read-stdin", &[], OwnedFd::from(server))?)
+}
+
 fn this_binary() -> Command {
     Command::new("/proc/self/exe")
 }
 
-fn start(role: &str, stdin: OwnedFd) -> io::Result<Child> {
-    this_binary().args(["--role", role]).stdin(Stdio::from(stdin)).spawn()
+pub fn start(role: &str, arguments: &[String], stdin: impl Into<Stdio>) -> io::Result<Child> {
+    this_binary().args(["--role", role]).args(arguments).stdin(stdin).spawn()
 }
 
 fn unshared(role: &str) -> Command {
@@ -114,7 +121,7 @@ fn unshared(role: &str) -> Command {
     command
 }
 
-fn finish(mut child: Child) -> io::Result<()> {
+pub fn finish(mut child: Child) -> io::Result<()> {
     let status = child.wait()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("a child ended with {status}"))) }
 }
@@ -154,6 +161,36 @@ fn receive_descriptor() -> io::Result<()> {
     Err(io::Error::other("no descriptor came"))
 }
 
+/// The kernel gives the PID behind the last one, which can be set; other processes may be faster.
+fn reused_pid(lab: &mut Lab) -> io::Result<()> {
+    const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
+    const ATTEMPTS: u32 = 100;
+    let unsupported = |why: String| io::Error::new(io::ErrorKind::Unsupported, why);
+    let mut wanted = None;
+    for _ in 0..ATTEMPTS {
+        if let Some(pid) = wanted {
+            std::fs::write(LAST_PID, format!("{}", pid - 1))
+                .map_err(|error| unsupported(format!("{LAST_PID}: {error}")))?;
+        }
+        let (mut client, server) = loopback()?;
+        let child = start("read-stdin", &[], OwnedFd::from(server))?;
+        let pid = child.id();
+        // Whoever got another PID receives nothing.
+        if wanted.is_none_or(|wanted| wanted == pid) {
+            client.write_all(GET.as_bytes())?;
+        }
+        drop(client);
+        finish(child)?;
+        if wanted == Some(pid) {
+            let holders = lab.read()?.processes.iter().filter(|process| process.pid == Some(Pid(pid))).count();
+            let error = || io::Error::other(format!("{holders} processes counted with PID {pid}"));
+            return if holders == 2 { Ok(()) } else { Err(error()) };
+        }
+        wanted = wanted.or(Some(pid));
+    }
+    Err(unsupported("the PID was always taken by others".to_owned()))
+}
+
 /// Its PID must be the one that it has here.
 fn namespace_below(lab: &mut Lab) -> io::Result<()> {
     let known = lab.read()?.processes;
@@ -183,7 +220,8 @@ fn namespace_below(lab: &mut Lab) -> io::Result<()> {
 
 /// Loads a probe of its own and looks for itself under the PID that it has in its namespace.
 fn nested_agent() -> io::Result<()> {
-    let mut kernel = Kernel::load().map_err(io::Error::other)?;
+    let mut kernel =
+        Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok())).map_err(io::Error::other)?;
     let (mut client, mut server) = loopback()?;
     client.write_all(GET.as_bytes())?;
     server.read_exact(&mut [0; GET.len()])?;

@@ -1,12 +1,14 @@
 //! System calls that no safe library offers in this form.
 #![expect(unsafe_code, reason = "the cases need these very system calls")]
 
-use std::io;
+use std::io::{self, Read as _};
 use std::net::TcpStream;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use io_uring::{IoUring, cqueue, opcode, types};
+
+const PAGE: usize = 4096;
 
 /// Receives with `recvmmsg` into two buffers of one message each; returns how many bytes came.
 pub fn recvmmsg(server: &TcpStream, length: usize) -> io::Result<usize> {
@@ -47,7 +49,6 @@ pub fn peek_with_recvmsg(server: &UnixStream) -> io::Result<()> {
 
 /// Receives into memory of which only the first ten bytes may be written to.
 pub fn recv_faulting(server: &TcpStream) -> io::Result<()> {
-    const PAGE: usize = 4096;
     // SAFETY: a new mapping; nothing else refers to it.
     let pages = unsafe {
         libc::mmap(
@@ -85,6 +86,130 @@ pub fn sequenced_packets(bytes: &[u8]) -> io::Result<()> {
         libc::close(pair[1]);
     }
     Ok(())
+}
+
+/// A connection over Multipath TCP on loopback.
+pub fn mptcp_loopback() -> io::Result<(TcpStream, TcpStream)> {
+    // SAFETY: the addresses live until each call returns; the descriptors are new.
+    unsafe {
+        let socket = || match libc::socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP) {
+            -1 => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("no MPTCP here ({})", io::Error::last_os_error()),
+            )),
+            descriptor => Ok(OwnedFd::from_raw_fd(descriptor)),
+        };
+        let (listener, client) = (socket()?, socket()?);
+        let mut address: libc::sockaddr_in = std::mem::zeroed();
+        address.sin_family = libc::AF_INET as u16;
+        address.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
+        let mut length = size_of_val(&address) as u32;
+        check(libc::bind(listener.as_raw_fd(), (&raw const address).cast(), length) as isize)?;
+        check(libc::listen(listener.as_raw_fd(), 1) as isize)?;
+        check(libc::getsockname(listener.as_raw_fd(), (&raw mut address).cast(), &raw mut length) as isize)?;
+        check(libc::connect(client.as_raw_fd(), (&raw const address).cast(), length) as isize)?;
+        let server = libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut());
+        check(server as isize)?;
+        Ok((TcpStream::from(client), TcpStream::from(OwnedFd::from_raw_fd(server))))
+    }
+}
+
+/// Which half of a connection is encrypted.
+#[derive(Clone, Copy)]
+pub enum Direction {
+    Transmit = 1,
+    Receive = 2,
+}
+
+/// Lets the kernel do TLS 1.2 on one half of a connection, with a key that everybody knows.
+pub fn encrypt(socket: &TcpStream, direction: Direction) -> io::Result<()> {
+    const TCP_ULP: libc::c_int = 31;
+    const SOL_TLS: libc::c_int = 282;
+    const TLS_1_2: [u8; 2] = 0x0303_u16.to_ne_bytes();
+    const AES_GCM_128: [u8; 2] = 51_u16.to_ne_bytes();
+    // struct tls12_crypto_info_aes_gcm_128: version, cipher, iv, key, salt, sequence.
+    let mut info = [7_u8; 40];
+    info[..2].copy_from_slice(&TLS_1_2);
+    info[2..4].copy_from_slice(&AES_GCM_128);
+    info[32..].fill(0);
+    let set = |level, option, value: &[u8]| {
+        // SAFETY: the value lives until the call returns.
+        check(unsafe {
+            libc::setsockopt(socket.as_raw_fd(), level, option, value.as_ptr().cast(), value.len() as u32) as isize
+        })
+    };
+    let unsupported = |error| io::Error::new(io::ErrorKind::Unsupported, format!("no kernel TLS here ({error})"));
+    set(libc::IPPROTO_TCP, TCP_ULP, b"tls").map_err(unsupported)?;
+    set(SOL_TLS, direction as libc::c_int, &info).map(drop)
+}
+
+/// A file's pages are sent as they are, so that a receiver may map them.
+pub fn send_pages(client: &TcpStream, pages: usize) -> io::Result<usize> {
+    let file = rustix::fs::memfd_create("pages", rustix::fs::MemfdFlags::empty())?;
+    rustix::io::pwrite(&file, &vec![b'p'; pages * PAGE], 0)?;
+    let mut sent = 0;
+    while sent < pages * PAGE {
+        sent += rustix::fs::sendfile(client, &file, None, pages * PAGE - sent)?;
+    }
+    Ok(sent)
+}
+
+/// Takes so many bytes with `TCP_ZEROCOPY_RECEIVE`, and what it leaves with `recv`. Says how many were mapped.
+pub fn receive_zero_copy(server: &TcpStream, length: usize) -> io::Result<usize> {
+    const TCP_ZEROCOPY_RECEIVE: libc::c_int = 35;
+    #[repr(C)]
+    #[derive(Default)]
+    struct Request {
+        address: u64,
+        length: u32,
+        skip_hint: u32,
+    }
+    let (mut mapped, mut done) = (0, 0);
+    // SAFETY: a new mapping of the socket, which only the kernel writes to.
+    let pages =
+        unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, server.as_raw_fd(), 0) };
+    if pages == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    while done < length {
+        let mut request = Request { address: pages as u64, length: (length - done) as u32, skip_hint: 0 };
+        let mut size = size_of::<Request>() as u32;
+        // SAFETY: request and size live until the call returns; the mapping is as long as said.
+        check(unsafe {
+            libc::getsockopt(
+                server.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                TCP_ZEROCOPY_RECEIVE,
+                (&raw mut request).cast(),
+                &raw mut size,
+            ) as isize
+        })?;
+        mapped += request.length as usize;
+        done += request.length as usize;
+        if request.skip_hint > 0 {
+            let mut rest = vec![0; (request.skip_hint as usize).min(length - done)];
+            done += (&*server).read(&mut rest)?;
+        }
+    }
+    // SAFETY: the mapping made above.
+    unsafe { libc::munmap(pages, length) };
+    Ok(mapped)
+}
+
+/// Lets the close of a socket reset the connection.
+pub fn reset_at_close(socket: &TcpStream) -> io::Result<()> {
+    rustix::net::sockopt::set_socket_linger(socket, Some(std::time::Duration::ZERO)).map_err(io::Error::from)
+}
+
+/// A read waits until so many bytes are there.
+pub fn set_low_water_mark(socket: &TcpStream, bytes: libc::c_int) -> io::Result<()> {
+    // SAFETY: the value lives until the call returns.
+    check(unsafe {
+        let size = size_of_val(&bytes) as u32;
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, (&raw const bytes).cast(), size)
+            as isize
+    })
+    .map(drop)
 }
 
 fn check(result: isize) -> io::Result<isize> {

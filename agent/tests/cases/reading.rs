@@ -48,6 +48,10 @@ fn ways() -> Vec<Case> {
         }),
         ("recvmmsg", |server, length| complete(raw::recvmmsg(server, length)?, length)),
         ("MSG_WAITALL", |server, length| receive(server, length, RecvFlags::WAITALL)),
+        ("SO_RCVLOWAT of both", |server, length| {
+            raw::set_low_water_mark(server, length as i32)?;
+            receive(server, length, RecvFlags::empty())
+        }),
         ("MSG_PEEK four times, then a read", |server, length| {
             for _ in 0..4 {
                 receive(server, length, RecvFlags::PEEK)?;
@@ -90,6 +94,18 @@ fn ways() -> Vec<Case> {
         client.write_all(GET.as_bytes())?;
         client.shutdown(std::net::Shutdown::Write)?;
         server.read_to_end(&mut Vec::new()).map(drop)
+    }));
+    cases.push(Case::new("a reset in the middle of the second request", here(1), |_| {
+        let (mut client, mut server) = loopback()?;
+        client.write_all(GET.as_bytes())?;
+        client.write_all(&GET.as_bytes()[..12])?;
+        server.read_exact(&mut [0; GET.len() + 12])?;
+        raw::reset_at_close(&client)?;
+        drop(client);
+        match server.read(&mut [0; 1]) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
+            other => Err(io::Error::other(format!("no reset but {other:?}"))),
+        }
     }));
     cases.push(Case::new("a request that is never completed", here(0), |_| {
         let (mut client, mut server) = loopback()?;
@@ -190,6 +206,20 @@ fn gaps() -> Vec<Case> {
         Case::new("MSG_TRUNC discard of a known body", here(3), in_body(truncate_away)),
         Case::new("splice of a request: a gap, then certain again", gap(3, 1), outside(splice_away)),
         Case::new("MSG_TRUNC discard of a request: a gap, then certain again", gap(3, 1), outside(truncate_away)),
+        Case::new("TCP_ZEROCOPY_RECEIVE of a known body", here(2), |_| {
+            const PAGES: usize = 16;
+            let (mut client, mut server) = loopback()?;
+            let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", PAGES * 4096);
+            client.write_all(head.as_bytes())?;
+            server.read_exact(&mut vec![0; head.len()])?;
+            let sent = raw::send_pages(&client, PAGES)?;
+            wait_for(&server, sent)?;
+            if raw::receive_zero_copy(&server, sent)? == 0 {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "nothing was mapped"));
+            }
+            client.write_all(GET.as_bytes())?;
+            server.read_exact(&mut [0; GET.len()])
+        }),
         Case::new("a forwarder that splices everything", here(0), |_| {
             let (mut client, mut server) = loopback()?;
             for _ in 0..5 {

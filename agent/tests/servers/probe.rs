@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
+use agent::config::ProbeConfig;
 use agent::counts::{Reading, requests};
 use agent::kernel::{Kernel, LoadError};
 use agent::tick::Probe as _;
@@ -31,7 +32,10 @@ pub struct Counts(HashMap<(ProcessKey, u32), Count>);
 impl Probe {
     /// Loads and attaches it.
     pub fn load() -> Result<Self, LoadError> {
-        Ok(Self { kernel: Kernel::load()?, last: Reading::default() })
+        Ok(Self {
+            kernel: Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok()))?,
+            last: Reading::default(),
+        })
     }
 
     /// Everything counted so far.

@@ -16,8 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::session::Missing;
 
-/// Nothing takes so long on a machine that works, however busy it is.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Nothing takes so long on a machine that works, however busy it is, an emulated one included.
+const DEADLINE: Duration = Duration::from_secs(300);
 /// What is left for a process that a failed case leaves behind.
 const LAST_WORD: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(2);

@@ -1,6 +1,9 @@
 //! Runs the state machine over the bytes of one read, a window at a time.
 
-use aya_ebpf::helpers::{bpf_dynptr_read, bpf_loop};
+mod buffer;
+mod user;
+
+use aya_ebpf::helpers::bpf_loop;
 use common::connection::Connection;
 use common::failure::Failure;
 use common::maps::Version;
@@ -10,8 +13,11 @@ use common::word;
 use core::ffi::c_void;
 use core::ptr::from_mut;
 
-use crate::kernel::{Dynptr, bounded, dynptr_from_skb, load_word};
+use crate::kernel::{bounded, load_word};
 use crate::maps;
+
+pub(crate) use buffer::Buffer;
+pub(crate) use user::{Cursor, User};
 
 /// Bytes that a window holds; an ordinary head fits.
 const CAPACITY: u32 = 1024;
@@ -30,7 +36,6 @@ pub(crate) struct Job {
     /// A copy of the stretch of the read that is being looked at, and bytes of any value.
     window: [u8; (HIGHEST + 1 + 2 * word::BYTES) as usize],
     read: Read,
-    skb_offset: u32,
     /// Requests by version.
     pub(crate) requests: [u32; Version::ALL.len()],
     /// The loss that ended it, and one more; 0 for none.
@@ -39,6 +44,10 @@ pub(crate) struct Job {
     trial: u32,
     /// A connection became certain again: 1, else 0.
     pub(crate) resynced: u32,
+    /// [`Buffer`]: where the read begins in it.
+    skb_offset: u32,
+    /// [`User`]: where the window was last filled from.
+    cursor: Cursor,
 }
 
 impl Job {
@@ -49,21 +58,35 @@ impl Job {
     }
 }
 
+/// A way to get at the bytes that are being read.
+pub(crate) trait Reader {
+    /// Whether a read whose first byte stands at `skb_offset` of the buffer is one it can read.
+    fn suits(&self, skb_offset: u32) -> bool;
+    /// Takes the job's turns; false when the bytes cannot be read.
+    fn take_turns(&self, skb_offset: u32, job: &mut Job, connection: &mut Connection) -> bool;
+}
+
+/// Brings bytes into the window.
+trait Fill {
+    /// As [`Source::fill`]; `length` is at most what the window holds, which the verifier knows.
+    fn fill(&self, job: *mut Job, offset: u32, length: u64) -> Option<u32>;
+}
+
 /// What one turn works with.
-struct Work {
+struct Work<F> {
     job: *mut Job,
     connection: *mut Connection,
-    dynptr: *const Dynptr,
+    fill: F,
 }
 
-/// The bytes of a buffer, wherever the kernel keeps them: linear part, fragments, fragment list.
-struct DynptrSource {
-    dynptr: *const Dynptr,
+/// The job's window.
+struct JobSource<'a, F> {
+    job: *mut Job,
     window: *mut u8,
-    skb_offset: u32,
+    fill: &'a F,
 }
 
-impl Window for DynptrSource {
+impl<F> Window for JobSource<'_, F> {
     #[inline(always)]
     fn byte(&self, at: u32) -> u8 {
         let at = bounded::<{ HIGHEST as i32 }>(at);
@@ -91,25 +114,23 @@ impl Window for DynptrSource {
     }
 }
 
-impl Source for DynptrSource {
+impl<F: Fill> Source for JobSource<'_, F> {
     const CAPACITY: u32 = CAPACITY;
 
     #[inline(always)]
-    fn fill(&mut self, offset: u32, length: u32) -> bool {
+    fn fill(&mut self, offset: u32, length: u32) -> Option<u32> {
         let length = bounded::<{ HIGHEST as i32 }>(length);
         if length == 0 || length > CAPACITY.into() {
-            return false;
+            return None;
         }
-        let (dynptr, offset) = (self.dynptr.cast_mut().cast(), self.skb_offset + offset);
-        // SAFETY: `length` is at most what the window holds.
-        unsafe { bpf_dynptr_read(self.window.cast(), length as u32, dynptr, offset, 0) == 0 }
+        self.fill.fill(self.job, offset, length)
     }
 }
 
 /// Processes a read whose first byte is at `skb_offset` of the buffer.
 #[inline(always)]
 pub(crate) fn process<'a>(
-    skb: *const u8,
+    reader: &impl Reader,
     skb_offset: u32,
     read: Read,
     connection: &mut Connection,
@@ -117,12 +138,11 @@ pub(crate) fn process<'a>(
 ) -> Option<&'a mut Job> {
     let job = maps::job()?;
     job.read = read;
-    job.skb_offset = skb_offset;
     job.requests = [0; Version::ALL.len()];
     job.failure = 0;
     job.trial = trial.into();
     job.resynced = 0;
-    if !take_turns(skb, job, connection) {
+    if !reader.take_turns(skb_offset, job, connection) {
         connection.give_up();
         job.failure = Failure::Unreadable as u32 + 1;
     } else if job.trial != 0 {
@@ -134,25 +154,15 @@ pub(crate) fn process<'a>(
     Some(job)
 }
 
-/// A function of its own, because the verifier lets nothing else use a dynptr's place on the stack
-/// until its function returns, which the compiler does not know.
-#[inline(never)]
-fn take_turns(skb: *const u8, job: *mut Job, connection: *mut Connection) -> bool {
-    let mut dynptr = Dynptr::uninit();
-    if !dynptr_from_skb(skb, &mut dynptr) {
-        return false;
-    }
-    let mut work = Work { job, connection, dynptr: &raw const dynptr };
-    // An ordinary request is one turn: no call for it.
-    if turn_once(&mut work) {
-        // SAFETY: `work` outlives the loop, and `take_turn` is the callback for it.
-        unsafe { bpf_loop(MAX_TURNS, take_turn as *mut c_void, from_mut(&mut work).cast(), 0) };
-    }
-    true
+/// Takes turns until the read is used up.
+#[inline(always)]
+fn take_turns<F: Fill>(mut work: Work<F>) {
+    // SAFETY: `work` outlives the loop, and `take_turn` is the callback for it.
+    unsafe { bpf_loop(MAX_TURNS, take_turn::<F> as *mut c_void, from_mut(&mut work).cast(), 0) };
 }
 
 /// `long callback(u64 index, void *context)`: 0 to go on, 1 to stop.
-extern "C" fn take_turn(_index: u64, work: *mut Work) -> i64 {
+extern "C" fn take_turn<F: Fill>(_index: u64, work: *mut Work<F>) -> i64 {
     // SAFETY: `bpf_loop` hands over what `take_turns` gave it.
     let more = turn_once(unsafe { &mut *work });
     i64::from(!more)
@@ -160,26 +170,22 @@ extern "C" fn take_turn(_index: u64, work: *mut Work) -> i64 {
 
 /// One turn; says whether there is more to do.
 #[inline(always)]
-fn turn_once(work: &mut Work) -> bool {
+fn turn_once<F: Fill>(work: &mut Work<F>) -> bool {
     // SAFETY: `take_turns` was given both.
     let (job, connection) = unsafe { (&mut *work.job, &mut *work.connection) };
-    let mut source = DynptrSource { dynptr: work.dynptr, window: job.window.as_mut_ptr(), skb_offset: job.skb_offset };
-    match turn(&mut connection.stream, &mut source, &mut job.read) {
-        None => return false,
-        Some(Event::None) => {}
-        Some(Event::Request(version)) => {
-            match version {
-                Version::Http10 => job.requests[0] += 1,
-                Version::Http11 => job.requests[1] += 1,
-                Version::Http2 => job.requests[2] += 1,
-            }
-            job.resynced |= job.trial;
-            job.trial = 0;
-        }
-        Some(Event::Failed(cause)) => {
-            job.failure = cause as u32 + 1;
-            return false;
-        }
+    let mut source = JobSource { job: work.job, window: job.window.as_mut_ptr(), fill: &work.fill };
+    let event = turn(&mut connection.stream, &mut source, &mut job.read);
+    if event == Event::END {
+        return false;
+    }
+    if let Some(cause) = event.failure() {
+        job.failure = cause + 1;
+        return false;
+    }
+    if let Some(version) = event.version() {
+        job.requests[version as usize] += 1;
+        job.resynced |= job.trial;
+        job.trial = 0;
     }
     job.read.offset < job.read.end
 }

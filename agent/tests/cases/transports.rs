@@ -1,0 +1,48 @@
+//! Transports that the hook sees in part or not at all: never a wrong number.
+
+use std::io::{self, Read as _, Write as _};
+
+use common::failure::Failure;
+
+use crate::lab::{Case, Expected, here, loopback};
+use crate::raw;
+use crate::reading::wait_for;
+use crate::streams::GET;
+
+/// The beginning of a TLS handshake.
+const HELLO: &[u8] = b"\x16\x03\x01\x00\x05GET /";
+
+pub fn cases() -> Vec<Case> {
+    let unsupported = Expected { losses: vec![(Failure::UnsupportedTransport, 1)], ..here(0) };
+    vec![
+        Case::new("MPTCP: not counted, and said so", unsupported, |_| {
+            let (mut client, mut server) = raw::mptcp_loopback()?;
+            client.write_all(GET.as_bytes())?;
+            server.read_exact(&mut [0; GET.len()])
+        }),
+        Case::new("kernel TLS behind a handshake: not HTTP", here(0), |_| kernel_tls(HELLO)),
+        Case::new("kernel TLS behind a request without TLS", here(1), |_| kernel_tls(GET.as_bytes())),
+    ]
+}
+
+/// Some bytes in the clear, then requests through TLS in the kernel, at both ends.
+fn kernel_tls(first: &[u8]) -> io::Result<()> {
+    let (mut client, mut server) = loopback()?;
+    client.write_all(first)?;
+    server.read_exact(&mut vec![0; first.len()])?;
+    raw::encrypt(&client, raw::Direction::Transmit)?;
+    raw::encrypt(&server, raw::Direction::Receive)?;
+    for _ in 0..3 {
+        client.write_all(GET.as_bytes())?;
+        // Read in two: what does not fit into the reader's buffer is decrypted elsewhere, and copied.
+        server.read_exact(&mut [0; 10])?;
+        let mut rest = [0; GET.len() - 10];
+        server.read_exact(&mut rest)?;
+        if rest != GET.as_bytes()[10..] {
+            return Err(io::Error::other("decrypted wrongly"));
+        }
+    }
+    client.write_all(GET.as_bytes())?;
+    wait_for(&server, 1)?;
+    server.read_exact(&mut [0; GET.len()])
+}

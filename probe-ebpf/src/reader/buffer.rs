@@ -1,0 +1,55 @@
+//! Reads the kernel's buffer, before its bytes are copied to the process.
+
+use aya_ebpf::helpers::bpf_dynptr_read;
+use common::connection::Connection;
+
+use super::{Fill, Job, Reader, Work, take_turns, turn_once};
+use crate::kernel::{Dynptr, dynptr_from_skb};
+
+/// The bytes of a buffer, wherever the kernel keeps them: linear part, fragments, fragment list.
+pub(crate) struct Buffer(pub(crate) *const u8);
+
+struct DynptrFill {
+    dynptr: *const Dynptr,
+}
+
+impl Reader for Buffer {
+    #[inline(always)]
+    fn suits(&self, _skb_offset: u32) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn take_turns(&self, skb_offset: u32, job: &mut Job, connection: &mut Connection) -> bool {
+        job.skb_offset = skb_offset;
+        with_dynptr(self.0, job, connection)
+    }
+}
+
+/// A function of its own, because the verifier lets nothing else use a dynptr's place on the stack
+/// until its function returns, which the compiler does not know.
+#[inline(never)]
+fn with_dynptr(skb: *const u8, job: *mut Job, connection: *mut Connection) -> bool {
+    let mut dynptr = Dynptr::uninit();
+    if !dynptr_from_skb(skb, &mut dynptr) {
+        return false;
+    }
+    let mut work = Work { job, connection, fill: DynptrFill { dynptr: &raw const dynptr } };
+    // An ordinary request is one turn: no call for it.
+    if turn_once(&mut work) {
+        take_turns(work);
+    }
+    true
+}
+
+impl Fill for DynptrFill {
+    #[inline(always)]
+    fn fill(&self, job: *mut Job, offset: u32, length: u64) -> Option<u32> {
+        // SAFETY: the caller's job, whose window holds `length` bytes.
+        let result = unsafe {
+            let (window, offset) = ((&raw mut (*job).window).cast(), (*job).skb_offset + offset);
+            bpf_dynptr_read(window, length as u32, self.dynptr.cast_mut().cast(), offset, 0)
+        };
+        (result == 0).then_some(length as u32)
+    }
+}
