@@ -1,11 +1,13 @@
-//! Time and size of the report at the number of processes at which it is bounded, and time of the
-//! tick before it.
+//! Time and size of the report and of the metrics at the number of processes at which both are
+//! bounded, and time of the tick before them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent::cgroup::ContainerId;
 use agent::counts::{Pid, ProcessCounts, Reading};
+use agent::metrics::tally::{Grouping, MAX_SERIES, Tally, Totals};
+use agent::metrics::{Facts, Format, Instruments, Observed, Scrape};
 use agent::process::Identity;
 use agent::rates::Rates;
 use agent::report::{Content, MAX_REPORTED_PROCESSES, render};
@@ -26,10 +28,12 @@ const PODS: u32 = 110;
 pub(crate) fn measure() -> Figures {
     let mut rates = Rates::new(Duration::ZERO);
     let mut snapshots = Snapshots::new("ip-10-0-0-1.eu-central-1.compute.internal".into());
+    let mut tally = Tally::new(Grouping::Process);
     let (mut ticks, mut reports, mut size) = (Vec::new(), Vec::new(), 0);
     let (mut placed_reports, mut placed_size) = (Vec::new(), 0);
     let mut buffer = Vec::new();
     let content = Content { topologies: Topologies::ALL, notice: None };
+    let (mut tallies, mut scrapes, mut scrape_size) = (Vec::new(), Vec::new(), 0);
     for second in 1..=ROUNDS {
         let reading = reading(second);
         let started = Instant::now();
@@ -41,6 +45,14 @@ pub(crate) fn measure() -> Figures {
         size = report.len();
         buffer = report.into();
         reports.push(milliseconds(started));
+        let started = Instant::now();
+        tally.take(&snapshot);
+        let totals = tally.totals().clone();
+        tallies.push(milliseconds(started));
+        let scrape = scrape(snapshot.clone(), totals);
+        let started = Instant::now();
+        scrape_size = scrape.render(Format::OpenMetrics).len();
+        scrapes.push(milliseconds(started));
         place(&mut snapshot);
         let started = Instant::now();
         let report = render(&snapshot, content, buffer);
@@ -48,6 +60,7 @@ pub(crate) fn measure() -> Figures {
         buffer = report.into();
         placed_reports.push(milliseconds(started));
     }
+    let series = format!("{MAX_SERIES} series of 2 versions");
     let processes = format!("{MAX_REPORTED_PROCESSES} processes");
     Ok(vec![
         Figure::new("tick: rates and snapshot", "ms", Spread::of(ticks)).note(processes.as_str()),
@@ -55,7 +68,26 @@ pub(crate) fn measure() -> Figures {
         Figure::once("report", "KiB", size as f64 / 1024.0).note(processes.as_str()),
         Figure::new("report, in pods", "ms", Spread::of(placed_reports)).at_most(20.0).note(processes.as_str()),
         Figure::once("report, in pods", "KiB", placed_size as f64 / 1024.0).note(processes),
+        Figure::new("tick: what metrics add", "ms", Spread::of(tallies)).note(series.as_str()),
+        Figure::new("scrape", "ms", Spread::of(scrapes)).note(series.as_str()),
+        Figure::once("scrape", "KiB", scrape_size as f64 / 1024.0).note(series),
     ])
+}
+
+fn scrape(snapshot: Snapshot, totals: Totals) -> Scrape {
+    let started = Timestamp::UNIX_EPOCH;
+    Scrape {
+        facts: Arc::new(Facts {
+            node: Some("node-1".into()),
+            kernel: "6.18".into(),
+            probe: "probe".into(),
+            started,
+            max_processes: MAX_SERIES as u32,
+        }),
+        observed: Arc::new(Observed { snapshot: Arc::new(snapshot), totals, pods: 110, refused_pods: 0 }),
+        instruments: Instruments::default(),
+        api_server: ("watching", &["off", "watching"]),
+    }
 }
 
 fn reading(second: u64) -> Reading {

@@ -1,5 +1,6 @@
 //! What the agent is told: flags, and the environment below them. PURE.
 
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use common::maps::MAX_PROCESSES;
 
+use crate::metrics::tally::Grouping;
 use crate::scope_host::{self, HostName};
 use crate::topologies::Topologies;
 
@@ -35,6 +37,10 @@ pub struct Config {
     pub host: Option<HostName>,
     /// The Kubernetes node whose pods are asked for; `None` for no pods.
     pub node: Option<String>,
+    /// Where metrics are served; `None` for nowhere.
+    pub metrics_address: Option<SocketAddr>,
+    /// By what metrics tell requests apart.
+    pub metrics_by: Grouping,
     /// How the probe is loaded.
     pub probe: ProbeConfig,
     /// How the API server is reached; `None` for the service account, or the kubeconfig that kubectl would use.
@@ -138,8 +144,11 @@ pub enum ConfigError {
 /// Counts the HTTP requests every process receives and shows them in Weave Scope.
 #[derive(Parser)]
 #[command(name = "scope-http-requests", version, max_term_width = 100)]
-#[command(after_help = "Each option can be given by the variable named with it; the option wins. \
-    Exit codes: 0 ended by a signal or by q, 64 usage, 69 the kernel cannot count or another agent serves, 74 I/O.")]
+#[command(
+    after_help = "`scope-http-requests check`, with the same options and --json, tries everything the agent needs. \
+    Each option can be given by the variable named with it; the option wins. \
+    Exit codes: 0 ended by a signal or by q, 64 usage, 69 the kernel cannot count or another agent serves, 74 I/O."
+)]
 struct Flags {
     /// Folder of Scope's plugin sockets [env: SCOPE_HTTP_REQUESTS_PLUGINS_ROOT] [default: /var/run/scope/plugins]
     #[arg(long, value_name = "DIR")]
@@ -150,6 +159,12 @@ struct Flags {
     /// The Kubernetes node this is, for the names of its pods [env: NODE_NAME] [default: no pods]
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
+    /// Serve metrics at this port of 127.0.0.1, or at this IP:PORT [env: SCOPE_HTTP_REQUESTS_METRICS_ADDRESS] [default: off]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_address: Option<String>,
+    /// Metrics by container or by process [env: SCOPE_HTTP_REQUESTS_METRICS_BY] [default: container]
+    #[arg(long, value_name = "WHAT")]
+    metrics_by: Option<String>,
     /// Where the probe is attached: auto, tracepoint or fexit [env: SCOPE_HTTP_REQUESTS_HOOK] [default: auto]
     #[arg(long, value_name = "HOOK")]
     hook: Option<String>,
@@ -197,6 +212,11 @@ impl Config {
             plugins_root: values.plugins_root(flags.plugins_root, uid),
             host: values.host(flags.hostname),
             node: values.node(flags.node_name),
+            metrics_address: values.metrics_address(flags.metrics_address),
+            metrics_by: values.one_of(
+                ("--metrics-by", "SCOPE_HTTP_REQUESTS_METRICS_BY", flags.metrics_by),
+                &[("container", Grouping::Container), ("process", Grouping::Process)],
+            ),
             probe: values.probe(flags.hook, flags.max_processes),
             kubeconfig: flags.kubeconfig,
             cgroup_root: values.cgroup_root(flags.cgroup_root),
@@ -306,6 +326,21 @@ impl<L: Fn(&str) -> Option<String>> Values<L> {
         let Some((source, list)) = value else { return Topologies::ALL };
         let parsed = Topologies::parse(&list).map_err(|error| self.errors.push(format!("{source}: {error}")));
         parsed.unwrap_or(Topologies::ALL)
+    }
+
+    /// A port alone is one of the loopback address: whoever opens metrics to the network says so.
+    fn metrics_address(&mut self, flag: Option<String>) -> Option<SocketAddr> {
+        let source = ("--metrics-address", "SCOPE_HTTP_REQUESTS_METRICS_ADDRESS", flag);
+        let (source, address) = self.value(source)?;
+        let port = address.strip_prefix(':').unwrap_or(&address).parse();
+        let parsed = match port {
+            Ok(port) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+            Err(_) => address.parse().ok(),
+        };
+        if parsed.is_none() {
+            self.errors.push(format!("{source}: {address:?} is neither a port nor an IP address and a port"));
+        }
+        parsed
     }
 
     fn log_level(&mut self, flag: Option<String>) -> String {

@@ -28,6 +28,8 @@ fn without_anything_the_defaults_hold() {
         },
         host: None,
         node: None,
+        metrics_address: None,
+        metrics_by: Grouping::Container,
         probe: ProbeConfig { hook: HookChoice::Auto, max_processes: 8192 },
         kubeconfig: None,
         cgroup_root: "/sys/fs/cgroup".into(),
@@ -80,6 +82,27 @@ fn a_chosen_folder_has_no_fallback() {
     check(&[], &[("SCOPE_HTTP_REQUESTS_PLUGINS_ROOT", "/p")], root, chosen);
     let fallbacks = vec!["/run/user/1/scope-http-requests".into(), "/tmp/scope-http-requests-1000".into()];
     check(&[], &[("XDG_RUNTIME_DIR", "/run/user/1")], |config| config.plugins_root.fallbacks, fallbacks);
+}
+
+#[test]
+fn a_port_alone_is_one_of_loopback() {
+    let address = |config: Config| config.metrics_address.map(|address| address.to_string());
+    let rows = [
+        ("9464", "127.0.0.1:9464"),
+        (":9464", "127.0.0.1:9464"),
+        ("0.0.0.0:9464", "0.0.0.0:9464"),
+        ("[::]:9464", "[::]:9464"),
+        ("10.1.2.3:1", "10.1.2.3:1"),
+    ];
+    for (given, expected) in rows {
+        check(&["--metrics-address", given], &[], address, Some(expected.into()));
+        check(&[], &[("SCOPE_HTTP_REQUESTS_METRICS_ADDRESS", given)], address, Some(expected.into()));
+    }
+    for wrong in ["", ":", "65536", "localhost:9464", "10.1.2.3", "::1:9464", "-1"] {
+        let argument = format!("--metrics-address={wrong}");
+        assert!(matches!(parse(&[&argument], &[]), Err(ConfigError::Values(_))), "{wrong}");
+    }
+    check(&["--metrics-by=process"], &[], |config| config.metrics_by, Grouping::Process);
 }
 
 #[test]

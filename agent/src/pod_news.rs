@@ -50,6 +50,32 @@ pub enum State {
 const MAX_CAUSE_CHARS: usize = 200;
 
 impl State {
+    /// Every state's name.
+    pub const NAMES: [&str; 11] = [
+        "off",
+        "starting",
+        "watching",
+        "unauthorized",
+        "forbidden",
+        "throttled",
+        "refused",
+        "unreachable",
+        "slow",
+        "garbage",
+        "configuration",
+    ];
+
+    /// Its name as metrics show it; of a failing watch, that of its trouble.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unasked | Self::Off(_) => "off",
+            Self::Starting => "starting",
+            Self::Watching => "watching",
+            Self::Failing(report) => report.trouble.name(),
+        }
+    }
+
     /// What Scope's users should know; nothing while all is as it should be.
     #[must_use]
     pub fn notice(&self) -> Option<String> {
@@ -90,6 +116,20 @@ fn shortened(cause: &str) -> String {
 }
 
 impl Trouble {
+    /// Its name as metrics show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Throttled => "throttled",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Slow => "slow",
+            Self::Garbage => "garbage",
+            Self::Configuration => "configuration",
+        }
+    }
+
     /// What to do about it.
     pub fn cure(self) -> &'static str {
         match self {

@@ -23,7 +23,7 @@ pub const SLOW_AFTER: Duration = Duration::from_secs(30);
 /// its jitter), as a watch that resumes says nothing until a pod changes.
 pub const QUIET_MEANS_WELL: Duration = Duration::from_secs(70);
 /// Trouble is over when so long after a fresh list the watch from there on has not failed: a role may allow the list and
-/// not the watch, and then one is as good as the other is bad. Longer than the pause that [`REQUESTS_MAX`] may impose.
+/// not the watch, and then one is as good as the other is bad. Longer than the pause that `REQUESTS_MAX` may impose.
 pub const WELL_AFTER: Duration = Duration::from_secs(12);
 /// How often deleted pods are looked through for those to forget.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);

@@ -101,6 +101,11 @@ impl Rates {
         self.series.iter().filter(|(_, series)| series.alive)
     }
 
+    /// Processes that have ended and that the last reading still named: it is its last word on them.
+    pub fn departed(&self) -> impl Iterator<Item = (&ProcessKey, &Series)> {
+        self.series.iter().filter(|(_, series)| !series.alive)
+    }
+
     /// The sum over all processes that ever were; no field of it ever falls.
     #[must_use]
     pub fn totals(&self) -> Counts {

@@ -214,3 +214,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_process_that_ended_is_departed_for_as_long_as_the_kernel_names_it() {
+    let mut rates = Rates::new(Duration::ZERO);
+    let mut departed = |at, processes: &[(u32, u64)], ended: &[u32]| {
+        let ended: Vec<_> = ended.iter().map(|tgid| key(*tgid)).collect();
+        rates.advance(&reading(at, processes), &ended, Identity::from_counts);
+        rates.departed().map(|(key, series)| (key.tgid, requests(&series.totals))).collect::<Vec<_>>()
+    };
+    assert_eq!(departed(1000, &[(1, 5), (2, 5)], &[]), []);
+    assert_eq!(departed(2000, &[(1, 9), (2, 5)], &[1]), [(1, 9)]);
+    assert_eq!(departed(3000, &[(1, 9), (2, 5)], &[]), [(1, 9)]);
+    assert_eq!(departed(4000, &[(2, 6)], &[]), []);
+}

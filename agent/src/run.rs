@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::system::uname;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -19,8 +20,10 @@ use crate::config::Config;
 use crate::counts::requests;
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
+use crate::metrics::{self, Instruments, Meter};
 use crate::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
-use crate::pod_watch::{self, Cluster, Pace, State};
+use crate::pod_news::State;
+use crate::pod_watch::{self, Cluster, Pace};
 use crate::pods::Pods;
 use crate::shutdown::{self, Shutdown};
 use crate::snapshot::Snapshot;
@@ -73,6 +76,10 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     signals: &mut Signals,
 ) -> Result<(), Failure> {
     let host = config.host.map_or_else(|| peer::own_host_name().into(), |host: scope_host::HostName| host.shared());
+    let metrics_listener = match config.metrics_address {
+        Some(address) => Some(metrics::listen(address).await.map_err(Failure::Io)?),
+        None => None,
+    };
     let facts =
         Facts { probe: probe.description(), socket: socket.path().display().to_string(), colour: config.colour };
     tracing::info!(%host, probe = facts.probe, socket = facts.socket, "counting");
@@ -82,11 +89,32 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     let (trigger_sampling, end_sampling) = shutdown::channel();
     let sampler = Sampler::new(probe, processes, SystemClock, host);
     let (publish_pods, pods) = watch::channel(Pods::default());
-    let (publish_news, news) = watch::channel(State::default());
-    let watching = tokio::spawn(watch_pods(config.node, config.kubeconfig, publish_pods, publish_news));
+    let (publish_state, pod_state) = watch::channel(State::default());
+    let watching = tokio::spawn(watch_pods(config.node.clone(), config.kubeconfig, publish_pods, publish_state));
     let (beat, pulse) = watch::channel(Pulse::new());
-    let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat }, pods, end_sampling));
-    let reports = Reports::new(snapshots.clone(), pulse).with_topologies(config.topologies).with_pods(news);
+    let instruments = Instruments::default();
+    let before = Arc::clone(&snapshots.borrow());
+    let meter = metrics_listener.is_some().then(|| Meter::new(config.metrics_by, before, instruments.clone()));
+    let measuring = metrics_listener.zip(meter.as_ref()).map(|(listener, meter)| {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "serving metrics");
+        }
+        let facts = metrics::Facts {
+            node: config.node,
+            kernel: uname().release().to_string_lossy().into_owned(),
+            probe: facts.probe.clone(),
+            started: SystemClock.wall(),
+            max_processes: config.probe.max_processes,
+        };
+        let state = pod_state.clone();
+        let render = meter.exposition(facts, move || (state.borrow().name(), &State::NAMES));
+        tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), render))
+    });
+    let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat, meter }, pods, end_sampling));
+    let reports = Reports::new(snapshots.clone(), pulse)
+        .with_topologies(config.topologies)
+        .with_pods(pod_state)
+        .noted_by(instruments);
     let answers: Arc<dyn Answers> = Arc::new(reports);
     let serving = tokio::spawn(plugin::serve(listener, answers, Limits::DEFAULT, shutdown.clone()));
     let mut showing = tokio::spawn(show(snapshots.clone(), facts, lines, shutdown));
@@ -100,6 +128,9 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     watching.abort();
     trigger.pull();
     unwound(serving.await);
+    if let Some(measuring) = measuring {
+        unwound(measuring.await);
+    }
     drop(sampler);
     drop(socket);
     if !showing.is_finished() {
@@ -116,7 +147,7 @@ async fn watch_pods(
     node: Option<String>,
     kubeconfig: Option<PathBuf>,
     pods: watch::Sender<Pods>,
-    news: watch::Sender<State>,
+    state: watch::Sender<State>,
 ) {
     let Some(node) = node else {
         tracing::info!("no names of pods: NODE_NAME and --node-name are not set");
@@ -124,13 +155,13 @@ async fn watch_pods(
     };
     match pod_watch::find_cluster(kubeconfig.as_deref()).await {
         Cluster::Found(config) => {
-            news.send_replace(State::Starting);
+            state.send_replace(State::Starting);
             // What it means for people the watch logs itself.
-            pod_watch::run(*config, node, Pace::random(), pods, news).await;
+            pod_watch::run(*config, node, Pace::random(), pods, state).await;
         }
         Cluster::Absent(cause) => {
             tracing::info!(%cause, "no names of pods");
-            news.send_replace(State::Off(cause));
+            state.send_replace(State::Off(cause));
         }
     }
 }
@@ -139,12 +170,14 @@ async fn watch_pods(
 struct Outlets {
     publish: watch::Sender<Arc<Snapshot>>,
     beat: watch::Sender<Pulse>,
+    /// Only where metrics are served.
+    meter: Option<Meter>,
 }
 
 /// Ticks until shutdown and once more then, so that the last totals are whole.
 async fn sample<K, P, C>(
     mut sampler: Sampler<K, P, C>,
-    outlets: Outlets,
+    mut outlets: Outlets,
     pods: watch::Receiver<Pods>,
     mut shutdown: Shutdown,
 ) -> Sampler<K, P, C>
@@ -163,25 +196,33 @@ where
             () = shutdown.requested() => true,
         };
         // The kernel and /proc may take their time; whoever asks for a report does not wait for them.
-        let (returned, tick) = unwound(
+        let (returned, meter, tick) = unwound(
             spawn_blocking({
-                let pods = pods.clone();
+                let (pods, mut meter) = (pods.clone(), outlets.meter.take());
                 move || {
-                    let mut tick = sampler.tick();
-                    if let Ok(tick) = &mut tick {
+                    let begun = Instant::now();
+                    let tick = sampler.tick().map(|mut tick| {
                         tick.snapshot.locate(&pods.borrow());
+                        (Arc::new(tick.snapshot), tick.release)
+                    });
+                    if let Some(meter) = &mut meter {
+                        if let Ok((snapshot, _)) = &tick {
+                            meter.take(snapshot, &pods.borrow());
+                        }
+                        meter.took(begun.elapsed());
                     }
-                    (sampler, tick)
+                    (sampler, meter, tick)
                 }
             })
             .await,
         );
         sampler = returned;
+        outlets.meter = meter;
         outlets.beat.send_modify(|pulse| pulse.beat(tick.is_ok()));
         say(&mut reading, "read the kernel's counts", tick.as_ref().err());
-        if let Ok(tick) = tick {
-            say(&mut releasing, "release ended processes", tick.release.as_ref().err());
-            outlets.publish.send_replace(Arc::new(tick.snapshot));
+        if let Ok((snapshot, release)) = tick {
+            say(&mut releasing, "release ended processes", release.as_ref().err());
+            outlets.publish.send_replace(snapshot);
         }
         if is_last {
             return sampler;

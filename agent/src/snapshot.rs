@@ -10,12 +10,12 @@ use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 
 use crate::cgroup::{ContainerId, PodUid};
-use crate::counts::{Reading, requests};
+use crate::counts::{ProgramRuns, Reading, requests};
 use crate::history::History;
 pub use crate::history::REPEATED_TICKS;
 use crate::pods::{self, Pods};
 use crate::process::Identity;
-use crate::rates::{Ended, Rates};
+use crate::rates::{Ended, Rates, Series};
 use crate::remains::Remains;
 
 /// The state of everything after one tick.
@@ -32,6 +32,9 @@ pub struct Snapshot {
     pub host: Arc<str>,
     /// Processes that live, in no particular order.
     pub processes: Vec<Process>,
+    /// Processes that have ended, and on which this tick may be the last word. They are part of `ended`, and of
+    /// `remains`. Whoever adds up what each tick brought, as counters do, needs them one by one: `remains` forgets.
+    pub departed: Vec<Process>,
     /// The sum over all processes that ever were: never falls.
     pub totals: Counts,
     /// Requests per second over all of them.
@@ -44,6 +47,10 @@ pub struct Snapshot {
     pub remains: Vec<PlacedRemains>,
     /// What was lost, or might have been.
     pub losses: Losses,
+    /// Slots of the kernel's table of processes that are in use.
+    pub slots_used: usize,
+    /// What the kernel measured of the probe itself.
+    pub program: ProgramRuns,
 }
 
 /// One process that lives, at one tick.
@@ -122,12 +129,15 @@ impl Snapshot {
             elapsed: Duration::ZERO,
             host,
             processes: Vec::new(),
+            departed: Vec::new(),
             totals: Counts::default(),
             rate: 0.0,
             history: History::default(),
             ended: Ended::default(),
             remains: Vec::new(),
             losses: Losses::default(),
+            slots_used: 0,
+            program: ProgramRuns::default(),
         }
     }
 
@@ -136,7 +146,7 @@ impl Snapshot {
     pub fn locate(&mut self, pods: &Pods) {
         let mut places: HashMap<(PodUid, Option<ContainerId>), Arc<Place>> = HashMap::new();
         let key = |place: &pods::Place| (place.pod.uid, place.container_id);
-        for process in &mut self.processes {
+        for process in self.processes.iter_mut().chain(&mut self.departed) {
             process.place = pods.resolve(&process.identity.candidates).map(|place| {
                 let shared = places.entry(key(&place)).or_insert_with(|| Arc::new(place.into()));
                 Arc::clone(shared)
@@ -159,6 +169,16 @@ impl Snapshot {
 }
 
 impl Process {
+    fn new((key, series): (&ProcessKey, &Series)) -> Self {
+        Self {
+            key: *key,
+            identity: Arc::clone(&series.identity),
+            place: None,
+            totals: series.totals,
+            history: series.history.clone(),
+        }
+    }
+
     /// Requests per second at this tick.
     #[must_use]
     pub fn rate(&self) -> f32 {
@@ -206,19 +226,13 @@ impl Snapshots {
             self.history.push(rates.rate());
         }
         let remains = rates.remains().map(|remains| PlacedRemains { remains: remains.clone(), place: None });
-        let processes = rates.live().map(|(key, series)| Process {
-            key: *key,
-            identity: Arc::clone(&series.identity),
-            place: None,
-            totals: series.totals,
-            history: series.history.clone(),
-        });
         Snapshot {
             sequence: self.sequence,
             ticks: self.ticks.iter().copied().collect(),
             elapsed,
             host: Arc::clone(&self.host),
-            processes: processes.collect(),
+            processes: rates.live().map(Process::new).collect(),
+            departed: rates.departed().map(Process::new).collect(),
             totals: rates.totals(),
             rate: rates.rate(),
             history: self.history.clone(),
@@ -230,6 +244,8 @@ impl Snapshots {
                 resynced: reading.resynced,
                 ..Losses::default()
             },
+            slots_used: reading.processes.len(),
+            program: reading.program,
         }
     }
 

@@ -8,14 +8,15 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::health::{self, Question, Vitals};
+use crate::metrics::Instruments;
 use crate::pod_news;
 use crate::report::Content;
+use crate::serve::{of_type, refused, text};
 use crate::snapshot::Snapshot;
 use crate::topologies::Topologies;
 use crate::{peer, report, scope_host};
@@ -95,6 +96,7 @@ pub struct Reports {
     /// The Scope probe whose name for the host was compared last.
     compared: AtomicU32,
     warned: AtomicBool,
+    instruments: Instruments,
 }
 
 impl Reports {
@@ -111,6 +113,7 @@ impl Reports {
             rendered: Mutex::new(None),
             compared: AtomicU32::new(0),
             warned: AtomicBool::new(false),
+            instruments: Instruments::default(),
         }
     }
 
@@ -124,6 +127,13 @@ impl Reports {
     #[must_use]
     pub fn with_pods(self, pods: watch::Receiver<pod_news::State>) -> Self {
         Self { pods: Some(pods), ..self }
+    }
+
+    /// Notes there what reports cost and how often Scope asks.
+    #[must_use]
+    pub fn noted_by(mut self, instruments: Instruments) -> Self {
+        self.instruments = instruments;
+        self
     }
 }
 
@@ -141,7 +151,10 @@ impl Answers for Reports {
         let before = rendered.take().map(|(_, report)| report).filter(Bytes::is_unique);
         let notice = self.pods.as_ref().and_then(|pods| pods.borrow().notice());
         let content = Content { topologies: self.topologies, notice: notice.as_deref() };
+        let begun = Instant::now();
         let report = report::render(&snapshot, content, before.map(Vec::from).unwrap_or_default());
+        self.instruments.reports.observe(begun.elapsed().as_secs_f64());
+        self.instruments.report_bytes.set(report.len() as u64);
         *rendered = Some((snapshot.sequence, report.clone()));
         Ok(report)
     }
@@ -156,6 +169,7 @@ impl Answers for Reports {
 
     /// Compares the names of the host, once with each Scope probe, until there is a warning.
     fn polled_by_scope(&self, pid: Option<u32>) {
+        self.instruments.scope_polls.inc();
         let Some(pid) = pid else { return };
         if self.warned.load(Ordering::Relaxed) || self.compared.swap(pid, Ordering::Relaxed) == pid {
             return;
@@ -194,10 +208,8 @@ pub(super) fn answer<B: Body>(answers: &dyn Answers, request: &Request<B>, peer:
     if question.is_none() && request.uri().path() != "/report" {
         return text(StatusCode::NOT_FOUND, "the paths are /report, /health/live and /health/ready\n");
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+    if let Some(refusal) = refused(request.method()) {
+        return refusal;
     }
     if let Some(question) = question {
         return match answers.complaint(question) {
@@ -222,18 +234,6 @@ fn refusal(cause: String) -> Response<Full<Bytes>> {
     if let Ok(phrase) = ReasonPhrase::try_from(phrase) {
         response.extensions_mut().insert(phrase);
     }
-    response
-}
-
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = of_type("text/plain; charset=utf-8", text.into());
-    *response.status_mut() = status;
-    response
-}
-
-fn of_type(content_type: &'static str, content: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(content));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
