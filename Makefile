@@ -1,7 +1,7 @@
 # Every task is one command, the first included: each installs what it needs and is missing.
 # The work is done by scripts in .ci, which can be called without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernels bench churn lint fuzz fmt static clean ci
+.PHONY: help setup run test test-kernels bench churn lint fuzz fmt static image clean ci
 
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 # Arguments for the agent: make run ARGS="--help"
@@ -34,9 +34,9 @@ bench: ## the figures of docs/performance.md, measured here (BENCH_RECORD=1 keep
 	@.ci/setup test
 	@.ci/bench
 
-churn: ## memory of the watch on pods while 10 a second come and go (CHURN_SECONDS=60)
+churn: ## memory of the agent while 10 pods a second come and go (CHURN_SECONDS=60)
 	@.ci/setup build
-	cargo run --release --locked --example pod_churn -- $(CHURN_SECONDS)
+	cargo run --release --locked --example churn -- $(CHURN_SECONDS)
 
 lint: ## formatting, clippy, docs, licences, shellcheck
 	@.ci/setup lint
@@ -52,6 +52,10 @@ fmt: ## format the Rust code
 static: ## a static binary, for images and for kernels in QEMU
 	@.ci/setup build
 	@.ci/static
+
+image: ## what the image would contain, built and run in an empty folder
+	@.ci/setup build
+	@.ci/image
 
 ci: ## all that must pass before a change lands
 	@.ci/run

@@ -15,6 +15,7 @@ KINDS = {
     "services": ("v1", "Service", True),
     "daemonsets": ("apps/v1", "DaemonSet", True),
     "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy", True),
+    "podmonitors": ("monitoring.coreos.com/v1", "PodMonitor", True),
     "clusterroles": ("rbac.authorization.k8s.io/v1", "ClusterRole", False),
     "clusterrolebindings": ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", False),
 }

@@ -60,7 +60,9 @@ def number(version):
 
 
 def invalid(document, version):
-    """Why Kubernetes of this version would not take the object, or None."""
+    """Why Kubernetes of this version would not take the object, or None. What is not its own it takes as it is."""
+    if document["apiVersion"].startswith("monitoring.coreos.com/"):
+        return None
     try:
         kubernetes_validate.validate(document, version, strict=True)
     except kubernetes_validate.ValidationError as error:
@@ -112,14 +114,20 @@ BAD = [
     ({"image": {"digest": "sha256:short"}}, "digest"),
     ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
     ({"scope": {"pluginsRoot": "relative/path"}}, "pluginsRoot"),
+    ({"scope": {"topologies": ["pods"]}}, "topologies"),
+    ({"scope": {"topologies": []}}, "topologies"),
     ({"kubernetes": {"enabled": "yes"}}, "enabled"),
+    ({"kubernetes": {"cgroupRoot": "sys/fs/cgroup"}}, "cgroupRoot"),
     ({"security": {"extraCapabilities": ["CAP_SYS_RESOURCE"]}}, "extraCapabilities"),
     ({"resources": {"limits": {"memory": "lots"}}}, "memory"),
     ({"tolerations": [{"operator": "Always"}]}, "operator"),
     ({"probes": {"startup": {"periodSeconds": 0}}}, "periodSeconds"),
     ({"podLabels": {"app": "weave-scope"}}, "podLabels"),
-    # The agent has no metrics endpoint, so nothing may offer one.
-    ({"metrics": {"enabled": True}}, "metrics"),
+    ({"metrics": {"address": "prometheus.example"}}, "address"),
+    ({"metrics": {"port": 0}}, "port"),
+    ({"metrics": {"by": "request"}}, "by"),
+    ({"metrics": {"podMonitor": {"interval": "often"}}}, "interval"),
+    ({"networkPolicy": {"metricsFrom": [{"pods": {}}]}}, "metricsFrom"),
     ({"resourceQuota": {"create": True}, "priorityClassName": ""}, "priorityClassName"),
 ]
 
@@ -153,11 +161,54 @@ def check_least_privilege():
             wanted = {"drop": ["ALL"], "add": ["BPF", "PERFMON", *extra]}
             check(f"{name}: capabilities", context["capabilities"] == wanted, context)
             check(f"{name}: not privileged", not context["privileged"] and not context["allowPrivilegeEscalation"])
+        writable = [mount["name"] for mount in pod["spec"]["containers"][0]["volumeMounts"] if not mount.get("readOnly")]
+        check(f"{name}: of the node's folders only that of the plugins is writable", writable == ["plugins"], writable)
         rules = [rule for document in documents if document["kind"] == "ClusterRole" for rule in document["rules"]]
         exact = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
         token = pod["spec"]["automountServiceAccountToken"]
         check(f"{name}: list and watch of pods, or nothing", rules == (exact if token else []), rules)
     return "least privilege: as documented in every value set"
+
+
+def metrics_faults(values):
+    """What is wrong between the agent's flags, its port and everything that leads to it."""
+    documents = {document["kind"]: document for document in objects(render(values)[0])}
+    pod = documents["DaemonSet"]["spec"]["template"]
+    container = pod["spec"]["containers"][0]
+    flags = dict(argument.split("=", 1) for argument in container["args"] if argument.startswith("--metrics-"))
+    ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
+    annotations = {name: value for name, value in pod["metadata"]["annotations"].items() if name.startswith("prometheus.io/")}
+    policy, monitor = documents.get("NetworkPolicy"), documents.get("PodMonitor")
+    if not values.get("metrics", {}).get("enabled"):
+        if flags or ports or annotations or monitor:
+            yield f"off, but {flags} {ports} {annotations} {monitor}"
+        if policy and policy["spec"]["ingress"]:
+            yield f"off, but {policy['spec']['ingress']}"
+        return
+    address, _, port = flags["--metrics-address"].rpartition(":")
+    if ports != {"metrics": int(port)} or address.startswith("127."):
+        yield f"served at {flags}, ports {ports}"
+    if annotations and annotations["prometheus.io/port"] != port:
+        yield f"annotations {annotations}, port {port}"
+    if policy and [entry["port"] for rule in policy["spec"]["ingress"] for entry in rule["ports"]] != ["metrics"]:
+        yield f"the policy lets in {policy['spec']['ingress']}"
+    if monitor:
+        labels = pod["metadata"]["labels"].items()
+        if not monitor["spec"]["selector"]["matchLabels"].items() <= labels:
+            yield f"the PodMonitor selects {monitor['spec']['selector']}, the pods have {labels}"
+        if [endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]] != ["metrics"]:
+            yield f"the PodMonitor asks {monitor['spec']['podMetricsEndpoints']}"
+
+
+def check_metrics():
+    everything = {name: values for name, _, values in value_sets()}["everything"]
+    for name, _, values in value_sets():
+        faults = list(metrics_faults(values))
+        check(f"{name}: metrics", not faults, faults)
+    check("everything has a PodMonitor", "PodMonitor" in render(everything)[0])
+    loopback = {"metrics": {"enabled": True, "address": "127.0.0.1"}}
+    check("an address that nobody reaches is seen", list(metrics_faults(loopback)))
+    return "metrics: off by default; flags, port, annotations, policy and PodMonitor agree"
 
 
 def check_upgrade():
@@ -229,7 +280,7 @@ def main():
             path.write_text(text)
             print(f"wrote {path.relative_to(ROOT)}")
         return
-    for step in [check_lint, check_versions, check_bad_values, check_least_privilege, check_upgrade, check_manifests, check_objects]:
+    for step in [check_lint, check_versions, check_bad_values, check_least_privilege, check_metrics, check_upgrade, check_manifests, check_objects]:
         before = len(failures)
         passed = step()
         if len(failures) == before:

@@ -1,13 +1,18 @@
-//! Time and size of the report at the number of processes at which it is bounded, and time of the
-//! tick before it.
+//! Time and size of the report and of the metrics at the number of processes at which both are
+//! bounded, and time of the tick before them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent::cgroup::ContainerId;
 use agent::counts::{Pid, ProcessCounts, Reading};
+use agent::metrics::tally::{Grouping, MAX_SERIES, Tally, Totals};
+use agent::metrics::{Facts, Format, Instruments, Observed, Scrape};
 use agent::process::Identity;
 use agent::rates::Rates;
-use agent::report::{MAX_REPORTED_PROCESSES, render};
-use agent::snapshot::Snapshots;
+use agent::report::{Content, MAX_REPORTED_PROCESSES, render};
+use agent::snapshot::{Place, Snapshot, Snapshots};
+use agent::topologies::Topologies;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 
@@ -17,27 +22,72 @@ use crate::table::Figure;
 
 /// Enough for a median that stands still.
 const ROUNDS: u64 = 101;
+/// As many as a kubelet runs.
+const PODS: u32 = 110;
 
 pub(crate) fn measure() -> Figures {
     let mut rates = Rates::new(Duration::ZERO);
     let mut snapshots = Snapshots::new("ip-10-0-0-1.eu-central-1.compute.internal".into());
+    let mut tally = Tally::new(Grouping::Process);
     let (mut ticks, mut reports, mut size) = (Vec::new(), Vec::new(), 0);
+    let (mut placed_reports, mut placed_size) = (Vec::new(), 0);
+    let mut buffer = Vec::new();
+    let content = Content { topologies: Topologies::ALL, notice: None };
+    let (mut tallies, mut scrapes, mut scrape_size) = (Vec::new(), Vec::new(), 0);
     for second in 1..=ROUNDS {
         let reading = reading(second);
         let started = Instant::now();
         let elapsed = rates.advance(&reading, &[], Identity::from_counts);
-        let snapshot = snapshots.take(&rates, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at);
+        let mut snapshot = snapshots.take(&rates, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at);
         ticks.push(milliseconds(started));
         let started = Instant::now();
-        size = render(&snapshot).len();
+        let report = render(&snapshot, content, buffer);
+        size = report.len();
+        buffer = report.into();
         reports.push(milliseconds(started));
+        let started = Instant::now();
+        tally.take(&snapshot);
+        let totals = tally.totals().clone();
+        tallies.push(milliseconds(started));
+        let scrape = scrape(snapshot.clone(), totals);
+        let started = Instant::now();
+        scrape_size = scrape.render(Format::OpenMetrics).len();
+        scrapes.push(milliseconds(started));
+        place(&mut snapshot);
+        let started = Instant::now();
+        let report = render(&snapshot, content, buffer);
+        placed_size = report.len();
+        buffer = report.into();
+        placed_reports.push(milliseconds(started));
     }
+    let series = format!("{MAX_SERIES} series of 2 versions");
     let processes = format!("{MAX_REPORTED_PROCESSES} processes");
     Ok(vec![
         Figure::new("tick: rates and snapshot", "ms", Spread::of(ticks)).note(processes.as_str()),
         Figure::new("report", "ms", Spread::of(reports)).at_most(5.0).note(processes.as_str()),
-        Figure::once("report", "KiB", size as f64 / 1024.0).note(processes),
+        Figure::once("report", "KiB", size as f64 / 1024.0).note(processes.as_str()),
+        Figure::new("report, in pods", "ms", Spread::of(placed_reports)).at_most(20.0).note(processes.as_str()),
+        Figure::once("report, in pods", "KiB", placed_size as f64 / 1024.0).note(processes),
+        Figure::new("tick: what metrics add", "ms", Spread::of(tallies)).note(series.as_str()),
+        Figure::new("scrape", "ms", Spread::of(scrapes)).note(series.as_str()),
+        Figure::once("scrape", "KiB", scrape_size as f64 / 1024.0).note(series),
     ])
+}
+
+fn scrape(snapshot: Snapshot, totals: Totals) -> Scrape {
+    let started = Timestamp::UNIX_EPOCH;
+    Scrape {
+        facts: Arc::new(Facts {
+            node: Some("node-1".into()),
+            kernel: "6.18".into(),
+            probe: "probe".into(),
+            started,
+            max_processes: MAX_SERIES as u32,
+        }),
+        observed: Arc::new(Observed { snapshot: Arc::new(snapshot), totals, pods: 110, refused_pods: 0 }),
+        instruments: Instruments::default(),
+        api_server: ("watching", &["off", "watching"]),
+    }
 }
 
 fn reading(second: u64) -> Reading {
@@ -49,6 +99,24 @@ fn reading(second: u64) -> Reading {
         counts: Counts { requests: [second, second * u64::from(pid), 0], unsynced: 0 },
     });
     Reading { at: Duration::from_millis(second * 1001), processes: processes.collect(), ..Reading::default() }
+}
+
+/// Spreads the processes over pods of two containers each.
+fn place(snapshot: &mut Snapshot) {
+    let place = |n: u32| {
+        let (pod, container) = (n / 2, n % 2);
+        Arc::new(Place {
+            scope_uid: format!("{pod:08x}-0000-0000-0000-000000000000").into(),
+            namespace: "production".into(),
+            pod: format!("checkout-service-7d4b9c6f5d-{pod:05}").into(),
+            container_id: ContainerId::parse(&format!("{n:064x}")),
+            container: Some(format!("container-{container}").into()),
+        })
+    };
+    let places: Vec<_> = (0..2 * PODS).map(place).collect();
+    for (index, process) in snapshot.processes.iter_mut().enumerate() {
+        process.place = Some(Arc::clone(&places[index % places.len()]));
+    }
 }
 
 fn milliseconds(started: Instant) -> f64 {

@@ -2,69 +2,10 @@
 //!
 //! Said once per kind of trouble and outage, not at every attempt: see [`Talk`].
 
+pub use crate::pod_news::{Report, Trouble};
 use kube::core::Status;
 use kube::runtime::watcher;
 use std::error::Error as StdError;
-
-/// A kind of trouble. Each has its cure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// 401: the token is missing, expired or of another cluster.
-    Unauthorized,
-    /// 403: a role is missing.
-    Forbidden,
-    /// 429: the API server sheds load.
-    Throttled,
-    /// Any other status that is no success.
-    Refused,
-    /// No connection, or one that broke.
-    Unreachable,
-    /// No answer within [`super::pod_watch::SLOW_AFTER`].
-    Slow,
-    /// An answer that is no pod list or pod event.
-    Garbage,
-    /// Certificates or credentials that cannot be read.
-    Configuration,
-}
-
-/// A trouble and its cause, ready to be shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// What kind it is.
-    pub trouble: Trouble,
-    /// The whole chain of causes in one line.
-    pub cause: String,
-}
-
-impl Trouble {
-    /// What to do about it.
-    pub fn cure(self) -> &'static str {
-        match self {
-            Self::Unauthorized => {
-                "mount a valid service account token (in the chart: serviceAccount), or renew the kubeconfig's credentials"
-            }
-            Self::Forbidden => {
-                "bind a ClusterRole with the rule {apiGroups: [\"\"], resources: [pods], verbs: [list, watch]} to this service account \
-                 (in the chart: rbac.create=true)"
-            }
-            Self::Throttled => "nothing: the API server is overloaded and is asked again ever more slowly",
-            Self::Refused => "look at the API server's log; it is asked again",
-            Self::Unreachable => {
-                "check that this node reaches the API server (NetworkPolicy, proxy, firewall, DNS); it is asked again"
-            }
-            Self::Slow => "check the API server's load and the path to it; the request goes on",
-            Self::Garbage => {
-                "check that a Kubernetes API server answers at this address, not a proxy; it is asked again"
-            }
-            Self::Configuration => "correct the service account's files or the kubeconfig; they are read again",
-        }
-    }
-
-    /// Whether someone must act, or it will pass.
-    pub fn needs_someone(self) -> bool {
-        matches!(self, Self::Unauthorized | Self::Forbidden | Self::Configuration)
-    }
-}
 
 /// What an error of the watch means; `None` for a 410, which only asks for a fresh list.
 pub fn of_watch(error: &watcher::Error) -> Option<Report> {
@@ -145,6 +86,11 @@ impl Talk {
         true
     }
 
+    /// Whether a trouble was said whose end was not.
+    pub fn is_in_trouble(&self) -> bool {
+        !self.said.is_empty()
+    }
+
     /// Speaks of the recovery if there was trouble.
     pub fn recovered(&mut self) {
         if !self.said.is_empty() {
@@ -178,12 +124,9 @@ mod tests {
         let forbidden = report(Trouble::Forbidden, String::new());
         let spoke: Vec<_> = [&slow, &slow, &forbidden, &slow].map(|report| talk.trouble(report)).into();
         assert_eq!(spoke, [true, false, true, false]);
+        assert!(talk.is_in_trouble());
         talk.recovered();
+        assert!(!talk.is_in_trouble());
         assert!(talk.trouble(&slow));
-    }
-
-    #[test]
-    fn a_missing_role_is_named() {
-        assert!(Trouble::Forbidden.cure().contains("resources: [pods], verbs: [list, watch]"));
     }
 }

@@ -31,7 +31,7 @@ struct Flags {
 
 #[derive(Subcommand)]
 enum Request {
-    /// Ask the running agent how it is: nothing and exit code 0, or a complaint and 1
+    /// Ask the running agent how it is: ok and exit code 0, or a complaint and 1
     Health { what: What },
     /// Print the running agent's report, as Scope gets it
     Report,
@@ -65,7 +65,7 @@ pub fn run(arguments: &[OsString]) -> Result<String, String> {
 
 fn health(root: &Path, question: Question) -> Result<String, String> {
     match get(root, question.path())? {
-        (200, _) => Ok(String::new()),
+        (200, text) => Ok(text),
         (status, text) => Err(format!("{status}: {}", text.trim())),
     }
 }

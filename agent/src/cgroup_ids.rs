@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// Ids beyond this make it forget all of them; living processes and the next walk teach them again.
 pub const MAX_IDS: usize = 8_192;
-/// At most one walk in this time: it reads a directory for each cgroup of the node.
-pub const WALK_EVERY: Duration = Duration::from_secs(10);
+/// At most one walk in this time, so one a tick: it reads a directory for each cgroup of the node.
+pub const WALK_EVERY: Duration = Duration::from_millis(500);
 
 /// Cgroup ids and the candidates of their paths.
 #[derive(Debug, Default)]
@@ -37,12 +37,14 @@ impl CgroupIds {
         self.known.get(&id).map(AsRef::as_ref)
     }
 
-    /// Whether a walk is worth it for this id now. Answers yes once per [`WALK_EVERY`].
+    /// Whether a walk is worth it for this id now. Answers yes once per [`WALK_EVERY`], and once per id: what a walk
+    /// does not find is gone or out of sight, and the next one would not find it either.
     pub fn wants_walk(&mut self, id: u64, now: Duration) -> bool {
         let rested = self.walked.is_none_or(|walked| now.saturating_sub(walked) >= WALK_EVERY);
         let wants = id != 0 && rested && !self.known.contains_key(&id);
         if wants {
             self.walked = Some(now);
+            self.learn(id, &[]);
         }
         wants
     }
@@ -69,9 +71,10 @@ mod tests {
     fn walks_are_rare_and_for_unknown_ids_only() {
         let mut ids = CgroupIds::default();
         ids.learn(7, &[]);
-        let at = |seconds: u64| Duration::from_secs(100 + seconds);
-        let wants = [(7, 0), (0, 0), (9, 0), (9, 1), (10, 9), (10, 10)].map(|(id, now)| ids.wants_walk(id, at(now)));
-        assert_eq!(wants, [false, false, true, false, false, true]);
+        let at = |tenths: u64| Duration::from_millis(100 * tenths);
+        let asked = [(7, 0), (0, 0), (9, 0), (10, 4), (10, 5), (9, 20), (10, 30), (11, 30)];
+        let wants = asked.map(|(id, now)| ids.wants_walk(id, at(now)));
+        assert_eq!(wants, [false, false, true, false, true, false, false, true]);
     }
 
     #[test]

@@ -3,10 +3,22 @@
 use crate::cgroup::{Candidate, candidates};
 use std::fs::{self, DirEntry};
 use std::os::unix::fs::DirEntryExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::statfs;
 
 /// Directories beyond this are not visited: what lies there stays unknown.
 pub const MAX_DIRECTORIES: usize = 20_000;
+/// The type of a cgroup v2 file system (`CGROUP2_SUPER_MAGIC` in linux/magic.h).
+const CGROUP2: i64 = 0x6367_7270;
+
+/// The cgroup v2 hierarchy at or below `mount`: a hybrid host has it beside those of cgroup v1, whose ids are others and
+/// would be mistaken for its.
+#[must_use]
+pub fn unified(mount: &Path) -> Option<PathBuf> {
+    let is_unified = |path: &PathBuf| statfs(path).is_ok_and(|system| system.f_type == CGROUP2);
+    [mount.to_path_buf(), mount.join("unified")].into_iter().find(is_unified)
+}
 
 /// Calls `found` with the id and the candidates of every cgroup below `root`. What vanishes meanwhile is left out.
 ///
@@ -58,6 +70,27 @@ mod tests {
         assert!(inner[0].pod.is_some() && inner[0].container.is_some());
         assert_eq!(ids.candidates(id(&container)), Some(inner));
         assert_eq!(ids.candidates(id(&root.path().join("kubepods"))), Some(&[][..]));
+    }
+
+    #[test]
+    fn only_a_cgroup_v2_hierarchy_is_walked() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("unified")).unwrap();
+        assert_eq!(unified(folder.path()), None);
+        assert_eq!(unified(Path::new("/nonexistent")), None);
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let found = mounts.lines().find_map(|line| {
+            let [_, path, "cgroup2"] = line.split(' ').take(3).collect::<Vec<_>>()[..] else { return None };
+            Some(PathBuf::from(path))
+        });
+        let Some(mounted) = found else {
+            eprintln!("SKIPPED: no cgroup v2 here");
+            return;
+        };
+        assert_eq!(unified(&mounted), Some(mounted.clone()));
+        if mounted.ends_with("unified") {
+            assert_eq!(unified(mounted.parent().unwrap()), Some(mounted.clone()));
+        }
     }
 
     #[test]

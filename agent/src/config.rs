@@ -1,5 +1,6 @@
 //! What the agent is told: flags, and the environment below them. PURE.
 
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -7,7 +8,9 @@ use std::path::PathBuf;
 use clap::Parser;
 use common::maps::MAX_PROCESSES;
 
+use crate::metrics::tally::Grouping;
 use crate::scope_host::{self, HostName};
+use crate::topologies::Topologies;
 
 /// Where Scope looks for plugins.
 pub const DEFAULT_PLUGINS_ROOT: &str = "/var/run/scope/plugins";
@@ -18,6 +21,9 @@ pub const DEFAULT_LOG_LEVEL: &str = "info,kube_runtime=error,kube_client=error";
 
 /// Processes that can be counted at a time. Each takes 32 bytes a CPU in the kernel.
 const PROCESS_LIMITS: RangeInclusive<u32> = 1..=1 << 20;
+
+/// Where cgroups are mounted on a host. In a container that folder shows the container's own.
+pub const DEFAULT_CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// The longest name of a node: a DNS subdomain.
 const MAX_NODE_NAME_BYTES: usize = 253;
@@ -31,8 +37,18 @@ pub struct Config {
     pub host: Option<HostName>,
     /// The Kubernetes node whose pods are asked for; `None` for no pods.
     pub node: Option<String>,
+    /// Where metrics are served; `None` for nowhere.
+    pub metrics_address: Option<SocketAddr>,
+    /// By what metrics tell requests apart.
+    pub metrics_by: Grouping,
     /// How the probe is loaded.
     pub probe: ProbeConfig,
+    /// How the API server is reached; `None` for the service account, or the kubeconfig that kubectl would use.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the host's cgroups are mounted.
+    pub cgroup_root: PathBuf,
+    /// What the report for Scope is about.
+    pub topologies: Topologies,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged, as `tracing` filters it.
@@ -128,8 +144,11 @@ pub enum ConfigError {
 /// Counts the HTTP requests every process receives and shows them in Weave Scope.
 #[derive(Parser)]
 #[command(name = "scope-http-requests", version, max_term_width = 100)]
-#[command(after_help = "Each option can be given by the variable named with it; the option wins. \
-    Exit codes: 0 ended by a signal or by q, 64 usage, 69 the kernel cannot count or another agent serves, 74 I/O.")]
+#[command(
+    after_help = "`scope-http-requests check`, with the same options and --json, tries everything the agent needs. \
+    Each option can be given by the variable named with it; the option wins. \
+    Exit codes: 0 ended by a signal or by q, 64 usage, 69 the kernel cannot count or another agent serves, 74 I/O."
+)]
 struct Flags {
     /// Folder of Scope's plugin sockets [env: SCOPE_HTTP_REQUESTS_PLUGINS_ROOT] [default: /var/run/scope/plugins]
     #[arg(long, value_name = "DIR")]
@@ -140,12 +159,27 @@ struct Flags {
     /// The Kubernetes node this is, for the names of its pods [env: NODE_NAME] [default: no pods]
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
+    /// Serve metrics at this port of 127.0.0.1, or at this IP:PORT [env: SCOPE_HTTP_REQUESTS_METRICS_ADDRESS] [default: off]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_address: Option<String>,
+    /// Metrics by container or by process [env: SCOPE_HTTP_REQUESTS_METRICS_BY] [default: container]
+    #[arg(long, value_name = "WHAT")]
+    metrics_by: Option<String>,
     /// Where the probe is attached: auto, tracepoint or fexit [env: SCOPE_HTTP_REQUESTS_HOOK] [default: auto]
     #[arg(long, value_name = "HOOK")]
     hook: Option<String>,
     /// How many processes are counted at a time [env: SCOPE_HTTP_REQUESTS_MAX_PROCESSES] [default: 8192]
     #[arg(long, value_name = "NUMBER")]
     max_processes: Option<String>,
+    /// How to reach the API server [default: the pod's service account, or what kubectl would use]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Where the host's cgroups are mounted [env: SCOPE_HTTP_REQUESTS_CGROUP_ROOT] [default: /sys/fs/cgroup]
+    #[arg(long, value_name = "DIR")]
+    cgroup_root: Option<String>,
+    /// What Scope gets numbers of [env: SCOPE_HTTP_REQUESTS_TOPOLOGIES] [default: process,container,pod,host]
+    #[arg(long, value_name = "LIST")]
+    topologies: Option<String>,
     /// auto, human or json [env: SCOPE_HTTP_REQUESTS_LOG_FORMAT] [default: auto]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -178,7 +212,15 @@ impl Config {
             plugins_root: values.plugins_root(flags.plugins_root, uid),
             host: values.host(flags.hostname),
             node: values.node(flags.node_name),
+            metrics_address: values.metrics_address(flags.metrics_address),
+            metrics_by: values.one_of(
+                ("--metrics-by", "SCOPE_HTTP_REQUESTS_METRICS_BY", flags.metrics_by),
+                &[("container", Grouping::Container), ("process", Grouping::Process)],
+            ),
             probe: values.probe(flags.hook, flags.max_processes),
+            kubeconfig: flags.kubeconfig,
+            cgroup_root: values.cgroup_root(flags.cgroup_root),
+            topologies: values.topologies(flags.topologies),
             log_format: values.one_of(
                 ("--log-format", "SCOPE_HTTP_REQUESTS_LOG_FORMAT", flags.log_format),
                 &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],
@@ -268,6 +310,37 @@ impl<L: Fn(&str) -> Option<String>> Values<L> {
             self.errors.push(format!("{source}: {name:?} is no name of a Kubernetes node"));
         }
         Some(name)
+    }
+
+    fn cgroup_root(&mut self, flag: Option<String>) -> PathBuf {
+        let value = self.value(("--cgroup-root", "SCOPE_HTTP_REQUESTS_CGROUP_ROOT", flag));
+        let Some((source, root)) = value else { return DEFAULT_CGROUP_ROOT.into() };
+        if root.is_empty() {
+            self.errors.push(format!("{source}: is empty"));
+        }
+        root.into()
+    }
+
+    fn topologies(&mut self, flag: Option<String>) -> Topologies {
+        let value = self.value(("--topologies", "SCOPE_HTTP_REQUESTS_TOPOLOGIES", flag));
+        let Some((source, list)) = value else { return Topologies::ALL };
+        let parsed = Topologies::parse(&list).map_err(|error| self.errors.push(format!("{source}: {error}")));
+        parsed.unwrap_or(Topologies::ALL)
+    }
+
+    /// A port alone is one of the loopback address: whoever opens metrics to the network says so.
+    fn metrics_address(&mut self, flag: Option<String>) -> Option<SocketAddr> {
+        let source = ("--metrics-address", "SCOPE_HTTP_REQUESTS_METRICS_ADDRESS", flag);
+        let (source, address) = self.value(source)?;
+        let port = address.strip_prefix(':').unwrap_or(&address).parse();
+        let parsed = match port {
+            Ok(port) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+            Err(_) => address.parse().ok(),
+        };
+        if parsed.is_none() {
+            self.errors.push(format!("{source}: {address:?} is neither a port nor an IP address and a port"));
+        }
+        parsed
     }
 
     fn log_level(&mut self, flag: Option<String>) -> String {

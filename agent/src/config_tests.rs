@@ -28,7 +28,12 @@ fn without_anything_the_defaults_hold() {
         },
         host: None,
         node: None,
+        metrics_address: None,
+        metrics_by: Grouping::Container,
         probe: ProbeConfig { hook: HookChoice::Auto, max_processes: 8192 },
+        kubeconfig: None,
+        cgroup_root: "/sys/fs/cgroup".into(),
+        topologies: Topologies::ALL,
         log_format: LogFormat::Auto,
         log_level: "info,kube_runtime=error,kube_client=error".into(),
         terminal: When::Auto,
@@ -59,6 +64,13 @@ fn a_flag_beats_its_variable_and_an_empty_variable_is_none() {
     );
     check(&[], &[("NODE_NAME", "")], |config| config.node, None);
     check(&["--no-terminal"], &[("SCOPE_HTTP_REQUESTS_TERMINAL", "always")], |config| config.terminal, When::Never);
+    check(&["--kubeconfig=/k"], &[], |config| config.kubeconfig, Some("/k".into()));
+    check(&["--cgroup-root=/host"], &[], |config| config.cgroup_root, "/host".into());
+    let topologies = |config: Config| config.topologies;
+    let chosen = |list: &str| Topologies::parse(list).unwrap();
+    check(&["--topologies=pod"], &[("SCOPE_HTTP_REQUESTS_TOPOLOGIES", "host")], topologies, chosen("pod"));
+    check(&[], &[("SCOPE_HTTP_REQUESTS_TOPOLOGIES", "host,pod")], topologies, chosen("pod,host"));
+    check(&[], &[("SCOPE_HTTP_REQUESTS_TOPOLOGIES", "")], topologies, Topologies::ALL);
     check(&[], &[("NO_COLOR", "1")], |config| config.colour, false);
 }
 
@@ -73,9 +85,39 @@ fn a_chosen_folder_has_no_fallback() {
 }
 
 #[test]
+fn a_port_alone_is_one_of_loopback() {
+    let address = |config: Config| config.metrics_address.map(|address| address.to_string());
+    let rows = [
+        ("9464", "127.0.0.1:9464"),
+        (":9464", "127.0.0.1:9464"),
+        ("0.0.0.0:9464", "0.0.0.0:9464"),
+        ("[::]:9464", "[::]:9464"),
+        ("10.1.2.3:1", "10.1.2.3:1"),
+    ];
+    for (given, expected) in rows {
+        check(&["--metrics-address", given], &[], address, Some(expected.into()));
+        check(&[], &[("SCOPE_HTTP_REQUESTS_METRICS_ADDRESS", given)], address, Some(expected.into()));
+    }
+    for wrong in ["", ":", "65536", "localhost:9464", "10.1.2.3", "::1:9464", "-1"] {
+        let argument = format!("--metrics-address={wrong}");
+        assert!(matches!(parse(&[&argument], &[]), Err(ConfigError::Values(_))), "{wrong}");
+    }
+    check(&["--metrics-by=process"], &[], |config| config.metrics_by, Grouping::Process);
+}
+
+#[test]
 fn all_errors_are_told_at_once_with_their_source() {
     let error = parse(
-        &["--hostname=a;b", "--log-format=xml", "--plugins-root=", "--node-name=a,b", "--hook=x", "--max-processes=0"],
+        &[
+            "--hostname=a;b",
+            "--log-format=xml",
+            "--plugins-root=",
+            "--node-name=a,b",
+            "--cgroup-root=",
+            "--topologies=process,pods",
+            "--hook=x",
+            "--max-processes=0",
+        ],
         &[("RUST_LOG", "agent=loud"), ("SCOPE_HTTP_REQUESTS_TERMINAL", "maybe")],
     );
     let Err(ConfigError::Values(errors)) = error else { panic!("{error:?}") };
@@ -86,6 +128,8 @@ fn all_errors_are_told_at_once_with_their_source() {
         "--node-name",
         "--hook",
         "--max-processes",
+        "--cgroup-root",
+        "--topologies",
         "--log-format",
         "RUST_LOG",
         "SCOPE_HTTP_REQUESTS_TERMINAL",

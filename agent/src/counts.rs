@@ -37,6 +37,17 @@ pub struct Reading {
     pub skipped_calls: u64,
     /// Connections that were unsynced and became certain again.
     pub resynced: u64,
+    /// What the kernel measured of the probe itself.
+    pub program: ProgramRuns,
+}
+
+/// Calls of the kernel program; both 0 unless the kernel measures them (`kernel.bpf_stats_enabled`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramRuns {
+    /// How many there were.
+    pub calls: u64,
+    /// Time spent in them, on all processors.
+    pub time: Duration,
 }
 
 /// Requests of every version together.
@@ -51,6 +62,17 @@ pub fn add(sum: &mut Counts, more: &Counts) {
         *sum += more;
     }
     sum.unsynced += more.unsynced;
+}
+
+/// What `counts` has more than `part`, which was part of it.
+#[must_use]
+pub fn less(counts: &Counts, part: &Counts) -> Counts {
+    let mut rest = *counts;
+    for (rest, part) in rest.requests.iter_mut().zip(part.requests) {
+        *rest -= part;
+    }
+    rest.unsynced -= part.unsynced;
+    rest
 }
 
 /// Lifts `counts` to `read`; what has been counted never falls.

@@ -1,5 +1,8 @@
 //! The rates of the last minute, a ring of fixed size. PURE.
 
+/// How many ticks a report repeats, so that a missed poll costs nothing.
+pub const REPEATED_TICKS: usize = 3;
+
 /// How many ticks are kept: a minute at one tick a second. Older ones are overwritten.
 pub const LENGTH: usize = 60;
 

@@ -4,21 +4,24 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use agent::ask;
 use agent::config::{Config, ConfigError};
 use agent::exit::Failure;
 use agent::kernel::Kernel;
+use agent::proc::ProcessTable;
 use agent::run::run;
+use agent::{ask, check};
 use agent::{telemetry, terminal};
+use tokio::runtime::Runtime;
 
 /// Where Kubernetes looks for the last words of a container.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().collect();
+    let mut arguments: Vec<_> = std::env::args_os().collect();
     if ask::is_asked(&arguments) {
         return answered(ask::run(&arguments));
     }
+    let wanted = check::take(&mut arguments);
     let uid = rustix::process::getuid().as_raw();
     let config = match Config::parse(arguments, |name| std::env::var(name).ok(), uid) {
         Ok(config) => config,
@@ -33,13 +36,18 @@ fn main() -> ExitCode {
             return ended(&Failure::Usage(errors.join("\n")));
         }
     };
+    if let Some(wanted) = wanted {
+        return checked(&config, wanted);
+    }
     let lines = telemetry::start(&config, terminal::wanted(config.terminal));
     let probe = config.probe;
-    let result = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Io(format!("cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(run(config, lines.clone(), || Kernel::load(probe))));
+    let result = runtime().and_then(|runtime| {
+        let processes = ProcessTable::new().with_cgroups(&config.cgroup_root);
+        let result = runtime.block_on(run(config, lines.clone(), || Kernel::load(probe), processes));
+        // A credential plugin may still be at work on a thread, and nobody waits for it.
+        runtime.shutdown_background();
+        result
+    });
     if let Err(failure) = &result {
         tracing::error!("{failure}");
     }
@@ -47,6 +55,23 @@ fn main() -> ExitCode {
         lines.release();
     }
     result.map_or_else(|failure| ended(&failure), |()| ExitCode::SUCCESS)
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Io(format!("cannot start: {error}")))
+}
+
+/// Prints what was found; whether the agent can count is in the exit code.
+fn checked(config: &Config, wanted: check::Wanted) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(failure) => return ended(&failure),
+    };
+    let (text, can_count) = runtime.block_on(check::run(config, wanted));
+    // Whoever closed the pipe has read enough.
+    let _ = write!(std::io::stdout(), "{text}");
+    if can_count { ExitCode::SUCCESS } else { ExitCode::from(Failure::Unavailable(String::new()).code()) }
 }
 
 /// Prints what the running agent answered, or why it is no good answer.

@@ -15,6 +15,9 @@ const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 /// Stands only on mirror pods, which the kubelet makes to show its static pods.
 const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
 
+/// Anyone may write the annotation on a pod of theirs, up to 256 KiB of it. The kubelet's hash has 32 digits.
+const MAX_HASH_BYTES: usize = 64;
+
 /// What the watch asks for and gets.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Wire")]
@@ -118,7 +121,7 @@ fn pod(metadata: Metadata, status: Status) -> Option<Pod> {
     Some(Pod {
         uid,
         config_hash: mirrored.and_then(|hash| ConfigHash::parse(hash)),
-        scope_uid: hash.unwrap_or(&metadata.uid).as_str().into(),
+        scope_uid: hash.filter(|hash| hash.len() <= MAX_HASH_BYTES).unwrap_or(&metadata.uid).as_str().into(),
         namespace: metadata.namespace.into(),
         name: metadata.name.into(),
         owner: owner.map(|owner| (owner.kind.into(), owner.name.into())),

@@ -1,16 +1,19 @@
 //! The one watch on this node's pods: fills [`Pods`], never gives up, never holds anything up. EDGE.
 
 use crate::api_trouble::{self, Report, Talk, Trouble};
+pub use crate::pod_news::State;
 use crate::pod_object::PodObject;
 use crate::pods::{Pod, Pods};
 use futures_util::StreamExt;
 use kube::client::ClientBuilder;
-use kube::config::{InClusterError, KubeConfigOptions, KubeconfigError};
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Config};
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tower::limit::RateLimitLayer;
 
@@ -19,6 +22,9 @@ pub const SLOW_AFTER: Duration = Duration::from_secs(30);
 /// Trouble is over when this passes without an error: longer than the longest pause between two attempts (30 s and
 /// its jitter), as a watch that resumes says nothing until a pod changes.
 pub const QUIET_MEANS_WELL: Duration = Duration::from_secs(70);
+/// Trouble is over when so long after a fresh list the watch from there on has not failed: a role may allow the list and
+/// not the watch, and then one is as good as the other is bad. Longer than the pause that `REQUESTS_MAX` may impose.
+pub const WELL_AFTER: Duration = Duration::from_secs(12);
 /// How often deleted pods are looked through for those to forget.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Nodes start and resume their watches at times of their own, or thousands would march in step.
@@ -37,20 +43,6 @@ pub enum Cluster {
     Found(Box<Config>),
 }
 
-/// How the watch stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum State {
-    /// No list has arrived yet.
-    #[default]
-    Starting,
-    /// The pods are current.
-    Watching,
-    /// The pods are those that were last known.
-    Failing(Report),
-    /// Nobody watches, and why.
-    Off(String),
-}
-
 /// When to ask.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -60,6 +52,8 @@ pub struct Pace {
     pub watch_seconds: u32,
     /// A list that takes longer is reported.
     pub slow_after: Duration,
+    /// A watch that has not failed for so long after a fresh list works.
+    pub well_after: Duration,
 }
 
 impl Pace {
@@ -71,6 +65,7 @@ impl Pace {
             start_delay: START_DELAY_MAX.mul_f64((random() % 1_000) as f64 / 1_000.0),
             watch_seconds: WATCH_SECONDS.start() + spread,
             slow_after: SLOW_AFTER,
+            well_after: WELL_AFTER,
         }
     }
 }
@@ -80,15 +75,30 @@ fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-/// Finds the cluster: the service account of the pod this runs in, or else the kubeconfig that kubectl would use.
-pub async fn find_cluster() -> Cluster {
+/// Finds the cluster: by this kubeconfig, or else by the service account of the pod this runs in, or else by the
+/// kubeconfig that kubectl would use.
+pub async fn find_cluster(kubeconfig: Option<&Path>) -> Cluster {
+    let options = KubeConfigOptions::default();
+    if let Some(path) = kubeconfig {
+        return match Kubeconfig::read_from(path) {
+            Ok(kubeconfig) => found(Config::from_custom_kubeconfig(kubeconfig, &options).await),
+            Err(error) => found(Err(error)),
+        };
+    }
     let in_cluster = match Config::incluster() {
         Ok(config) => return Cluster::Found(Box::new(config)),
         Err(error) => error,
     };
-    match Config::from_kubeconfig(&KubeConfigOptions::default()).await {
+    match Config::from_kubeconfig(&options).await {
         Ok(config) => Cluster::Found(Box::new(config)),
         Err(kubeconfig) => Cluster::Absent(why_absent(&in_cluster, &kubeconfig)),
+    }
+}
+
+fn found(config: Result<Config, KubeconfigError>) -> Cluster {
+    match config {
+        Ok(config) => Cluster::Found(Box::new(config)),
+        Err(error) => Cluster::Absent(format!("no usable kubeconfig: {}", api_trouble::chain(&error))),
     }
 }
 
@@ -117,11 +127,12 @@ pub async fn run(config: Config, node: String, pace: Pace, pods: watch::Sender<P
         pods,
         state,
         listing: true,
+        on_probation: false,
         fresh: Vec::new(),
     };
     sleep(pace.start_delay).await;
     loop {
-        match client(config.clone(), pace) {
+        match watch.client(config.clone()).await {
             Ok(client) => watch.follow(client).await,
             Err(error) => watch.failed(api_trouble::of_client(&error)).await,
         }
@@ -159,11 +170,29 @@ struct PodWatch {
     state: watch::Sender<State>,
     /// A list was asked for and has not arrived whole.
     listing: bool,
+    /// It has arrived after trouble, and whether the watch works is to be seen.
+    on_probation: bool,
     /// What of it has arrived.
     fresh: Vec<Pod>,
 }
 
 impl PodWatch {
+    /// A client made on a thread of its own: kube runs a kubeconfig's credential plugin there and waits for it, and a
+    /// plugin may ask somebody for a password.
+    async fn client(&mut self, config: Config) -> kube::Result<Client> {
+        let pace = self.pace;
+        let mut made = spawn_blocking(move || client(config, pace));
+        loop {
+            match timeout(pace.slow_after, &mut made).await {
+                Ok(made) => return made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
+                Err(_) => {
+                    let cause = format!("no credentials for {} s", pace.slow_after.as_secs());
+                    self.tell(Report { trouble: Trouble::Configuration, cause });
+                }
+            }
+        }
+    }
+
     /// Follows one watcher until what it sends cannot be read: then an event is lost and only a fresh list helps.
     async fn follow(&mut self, client: Client) {
         let events = watcher(Api::<PodObject>::all(client), self.selector.clone());
@@ -171,7 +200,11 @@ impl PodWatch {
         let mut quiet_since = Instant::now();
         self.listing = true;
         loop {
-            let patience = if self.listing { self.pace.slow_after } else { SWEEP_EVERY };
+            let patience = match (self.listing, self.on_probation) {
+                (true, _) => self.pace.slow_after,
+                (false, true) => self.pace.well_after,
+                (false, false) => SWEEP_EVERY,
+            };
             match timeout(patience, events.next()).await {
                 Err(_) => self.quiet(quiet_since.elapsed()),
                 Ok(None) => return, // never: a watcher does not end
@@ -205,6 +238,10 @@ impl PodWatch {
                 self.listing = false;
                 let list = std::mem::take(&mut self.fresh);
                 self.pods.send_modify(|pods| pods.replace(list, now));
+                self.on_probation = self.talk.is_in_trouble();
+                if self.on_probation {
+                    return;
+                }
             }
             Event::Apply(object) => {
                 if let Some(pod) = object.pod {
@@ -226,7 +263,7 @@ impl PodWatch {
             let cause = format!("no answer for {} s", self.pace.slow_after.as_secs());
             let trouble = Trouble::Slow;
             self.tell(Report { trouble, cause });
-        } else if since >= QUIET_MEANS_WELL {
+        } else if self.on_probation || since >= QUIET_MEANS_WELL {
             self.well();
         }
         let now = self.started.elapsed();
@@ -235,6 +272,7 @@ impl PodWatch {
 
     /// Says what failed and waits before the next attempt.
     async fn failed(&mut self, report: Option<Report>) {
+        self.on_probation = false;
         if let Some(report) = report {
             self.tell(report);
         }
@@ -248,6 +286,7 @@ impl PodWatch {
     }
 
     fn well(&mut self) {
+        self.on_probation = false;
         self.talk.recovered();
         self.state.send_if_modified(|state| std::mem::replace(state, State::Watching) != State::Watching);
     }

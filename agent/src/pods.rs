@@ -82,6 +82,8 @@ pub struct Place<'a> {
     /// Its container as the pod's status has it. `None` for a pause container, which stands in no status, and for
     /// the first instants of any other, whose id arrives after its process runs.
     pub container: Option<&'a Container>,
+    /// Whether the pod is still there, and not merely its name.
+    pub is_live: bool,
 }
 
 /// The pods of this node, by everything a cgroup may call them.
@@ -178,6 +180,7 @@ impl Pods {
             pod: &entry.pod,
             container_id: candidate.container,
             container: candidate.container.and_then(|id| entry.pod.container(id)),
+            is_live: entry.deleted_at.is_none(),
         })
     }
 

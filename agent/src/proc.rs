@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use common::maps::ProcessKey;
@@ -24,8 +24,6 @@ use crate::tick::Processes;
 
 /// A line of /proc/PID/stat is shorter: 16 bytes of command and 51 numbers.
 const STAT_BYTES: usize = 2048;
-/// Where cgroup v2 is mounted. In a container it shows the host's only if that is mounted there.
-const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// The processes that are counted.
@@ -33,7 +31,8 @@ pub struct ProcessTable {
     watched: HashMap<ProcessKey, Watch>,
     unreadable: u64,
     cgroup_ids: CgroupIds,
-    cgroup_root: PathBuf,
+    /// The cgroup v2 hierarchy, where there is one to be seen.
+    cgroup_root: Option<PathBuf>,
     /// What the time between two walks is measured from.
     started: Instant,
     /// Whether it was said that descriptors have run out.
@@ -65,10 +64,20 @@ impl ProcessTable {
             watched: HashMap::new(),
             unreadable: 0,
             cgroup_ids: CgroupIds::default(),
-            cgroup_root: CGROUP_ROOT.into(),
+            cgroup_root: None,
             started: Instant::now(),
             said: false,
         }
+    }
+
+    /// Finds the cgroups of processes that end within a tick in the cgroup v2 hierarchy at or below `mount`.
+    #[must_use]
+    pub fn with_cgroups(self, mount: &Path) -> Self {
+        let cgroup_root = cgroup_tree::unified(mount);
+        if cgroup_root.is_none() {
+            tracing::info!(mount = %mount.display(), "no cgroup v2: processes that live for less than a second have no pod");
+        }
+        Self { cgroup_root, ..self }
     }
 
     fn watch(&mut self, process: &ProcessCounts) -> Watch {
@@ -110,9 +119,11 @@ impl ProcessTable {
                 Err(error) => tracing::debug!(pid = pid.0, %error, "no cgroup"),
             }
         }
-        if self.cgroup_ids.wants_walk(id, self.started.elapsed()) {
+        if let Some(root) = &self.cgroup_root
+            && self.cgroup_ids.wants_walk(id, self.started.elapsed())
+        {
             let ids = &mut self.cgroup_ids;
-            cgroup_tree::walk(&self.cgroup_root, |id, found| ids.learn(id, found));
+            cgroup_tree::walk(root, |id, found| ids.learn(id, found));
         }
         self.cgroup_ids.candidates(id).unwrap_or_default().into()
     }
@@ -309,7 +320,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let container = root.path().join("kubepods/pod44c76ce5-f953-4bd3-bc89-12621681af49").join("a".repeat(64));
         std::fs::create_dir_all(&container).unwrap();
-        table.cgroup_root = root.path().into();
+        table.cgroup_root = Some(root.path().into());
         process.cgroup_id = std::fs::metadata(&container).unwrap().ino();
         child.end();
         let walked = table.track(&process).candidates;

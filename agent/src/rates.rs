@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use common::maps::{Counts, ProcessKey};
 
-use crate::counts::{ProcessCounts, Reading, add, raise, requests};
-use crate::history::History;
+use crate::counts::{ProcessCounts, Reading, add, less, raise, requests};
+use crate::history::{History, REPEATED_TICKS};
 use crate::process::Identity;
+use crate::remains::{Graveyard, Remains};
 use std::sync::Arc;
 
 /// Everything known of one process over time.
@@ -22,6 +23,10 @@ pub struct Series {
     /// Requests that are already part of a rate.
     rated: u64,
     alive: bool,
+    /// What of its totals is part of the remains of its cgroup.
+    buried: Counts,
+    /// Whether its rates are.
+    rates_buried: bool,
     /// The number of the last reading that named it.
     seen: u64,
 }
@@ -40,6 +45,7 @@ pub struct Ended {
 pub struct Rates {
     series: HashMap<ProcessKey, Series>,
     ended: Ended,
+    graveyard: Graveyard,
     totals: Counts,
     /// Requests of all processes that are already part of the overall rate.
     rated: u64,
@@ -55,6 +61,7 @@ impl Rates {
         Self {
             series: HashMap::new(),
             ended: Ended::default(),
+            graveyard: Graveyard::default(),
             totals: Counts::default(),
             rated: 0,
             rate: 0.0,
@@ -94,6 +101,11 @@ impl Rates {
         self.series.iter().filter(|(_, series)| series.alive)
     }
 
+    /// Processes that have ended and that the last reading still named: it is its last word on them.
+    pub fn departed(&self) -> impl Iterator<Item = (&ProcessKey, &Series)> {
+        self.series.iter().filter(|(_, series)| !series.alive)
+    }
+
     /// The sum over all processes that ever were; no field of it ever falls.
     #[must_use]
     pub fn totals(&self) -> Counts {
@@ -117,13 +129,19 @@ impl Rates {
         ended
     }
 
+    /// What is left of ended processes, by cgroup.
+    pub fn remains(&self) -> impl Iterator<Item = &Remains> {
+        self.graveyard.iter()
+    }
+
     /// A process is forgotten once it has ended *and* the kernel no longer names it. Not sooner:
     /// its counts would be taken for those of a new process.
     fn fold_ended(&mut self) {
-        let (readings, ended) = (self.readings, &mut self.ended);
+        let (readings, ended, graveyard) = (self.readings, &mut self.ended, &mut self.graveyard);
         self.series.retain(|_, series| {
             let gone = !series.alive && series.seen != readings;
             if gone {
+                series.bury(graveyard, !series.rates_buried);
                 ended.processes += 1;
                 add(&mut ended.totals, &series.totals);
             }
@@ -144,6 +162,12 @@ impl Rates {
         }
         self.totals = totals;
         if !elapsed.is_zero() {
+            self.graveyard.next_tick();
+        }
+        for series in self.series.values_mut().filter(|series| !series.alive) {
+            series.bury(&mut self.graveyard, !elapsed.is_zero());
+        }
+        if !elapsed.is_zero() {
             let total = requests(&totals);
             self.rate = per_second(total - self.rated, elapsed);
             self.rated = total;
@@ -161,7 +185,20 @@ impl Series {
             history: History::default(),
             rated: 0,
             alive: true,
+            buried: Counts::default(),
+            rates_buried: false,
             seen: 0,
+        }
+    }
+
+    /// Leaves to its cgroup what it received since it last did, and its rates if the newest belongs to this tick.
+    fn bury(&mut self, graveyard: &mut Graveyard, measured: bool) {
+        graveyard.add(&self.identity.candidates, &less(&self.totals, &self.buried));
+        self.buried = self.totals;
+        if measured {
+            let ticks = if self.rates_buried { 1 } else { REPEATED_TICKS };
+            graveyard.add_rates(&self.identity.candidates, &self.history, ticks);
+            self.rates_buried = true;
         }
     }
 }

@@ -112,6 +112,73 @@ fn a_count_that_falls_is_not_believed() {
     ]);
 }
 
+/// One row: a reading, who ended before it; then total, rates and quiet ticks of what is left in the cgroup.
+type Left<'a> = (Reading, &'a [u32], Option<(u64, [f32; 3], u32)>);
+
+/// All processes are of one container.
+#[track_caller]
+fn check_remains(rows: &[Left]) {
+    let mut rates = Rates::new(Duration::ZERO);
+    let cgroup = crate::cgroup::candidates(&format!("0::/docker/{}", "a".repeat(64)));
+    for (number, (reading, ended, expected)) in rows.iter().enumerate() {
+        let ended: Vec<_> = ended.iter().map(|tgid| key(*tgid)).collect();
+        let identify =
+            |process: &ProcessCounts| Identity { candidates: cgroup.clone().into(), ..Identity::from_counts(process) };
+        rates.advance(reading, &ended, identify);
+        let left: Vec<_> = rates.remains().map(|left| (requests(&left.totals), left.rates, left.quiet_ticks)).collect();
+        assert_eq!(left, Vec::from_iter(*expected), "row {number}");
+    }
+}
+
+#[test]
+fn a_process_that_lived_for_less_than_a_tick_leaves_its_requests_to_its_cgroup() {
+    check_remains(&[
+        (reading(1000, &[(9, 1)]), &[], None),
+        (reading(2000, &[(9, 1), (1, 7)]), &[1], Some((7, [0.0, 0.0, 7.0], 0))),
+        (reading(3000, &[(9, 1)]), &[], Some((7, [0.0, 7.0, 0.0], 1))),
+        (reading(5000, &[(9, 1), (2, 3), (3, 1)]), &[2, 3], Some((11, [7.0, 0.0, 2.0], 0))),
+    ]);
+}
+
+#[test]
+fn an_ended_process_leaves_all_it_received_once() {
+    check_remains(&[
+        (reading(1000, &[(1, 4)]), &[], None),
+        (reading(2000, &[(1, 6)]), &[], None),
+        (reading(3000, &[(1, 9)]), &[1], Some((9, [4.0, 2.0, 3.0], 0))),
+        // The kernel still names it, and it had received one more.
+        (reading(4000, &[(1, 10)]), &[], Some((10, [2.0, 3.0, 1.0], 0))),
+        (reading(5000, &[]), &[], Some((10, [3.0, 1.0, 0.0], 1))),
+        (reading(6000, &[]), &[], Some((10, [1.0, 0.0, 0.0], 2))),
+    ]);
+    // Gone from the reading at once, and a clock that stands still.
+    check_remains(&[
+        (reading(1000, &[(1, 4), (2, 1)]), &[], None),
+        (reading(2000, &[(2, 1)]), &[1], Some((4, [0.0, 4.0, 0.0], 1))),
+        (reading(2000, &[(2, 5)]), &[2], Some((9, [0.0, 4.0, 0.0], 0))),
+        (reading(3000, &[(2, 5)]), &[], Some((9, [5.0, 0.0, 4.0], 1))),
+        (reading(4000, &[]), &[], Some((9, [0.0, 4.0, 0.0], 2))),
+    ]);
+}
+
+#[test]
+fn a_returned_pid_has_the_cgroup_of_its_new_process() {
+    let mut rates = Rates::new(Duration::ZERO);
+    let identify = |process: &ProcessCounts| Identity {
+        candidates: crate::cgroup::candidates(&format!("0::/docker/{:064x}", process.key.start_ns)).into(),
+        ..Identity::from_counts(process)
+    };
+    rates.advance(&reading(1000, &[(1, 7)]), &[], identify);
+    let mut next = reading(2000, &[(1, 7), (1, 2)]);
+    next.processes[1].key.start_ns = 99;
+    rates.advance(&next, &[key(1)], identify);
+    let [(live, series)] = rates.live().collect::<Vec<_>>()[..] else { panic!("one lives") };
+    assert_eq!((live.start_ns, series.identity.pid), (99, Some(Pid(1))));
+    assert_eq!(series.identity.candidates.to_vec(), crate::cgroup::candidates(&format!("0::/docker/{:064x}", 99)));
+    let left: Vec<_> = rates.remains().map(|left| (left.candidates.to_vec(), requests(&left.totals))).collect();
+    assert_eq!(left, [(crate::cgroup::candidates(&format!("0::/docker/{:064x}", 10)), 7)]);
+}
+
 #[test]
 fn a_pid_that_returns_is_another_process() {
     let mut rates = Rates::new(Duration::ZERO);
@@ -146,4 +213,18 @@ proptest! {
             prop_assert_eq!(sum, total);
         }
     }
+}
+
+#[test]
+fn a_process_that_ended_is_departed_for_as_long_as_the_kernel_names_it() {
+    let mut rates = Rates::new(Duration::ZERO);
+    let mut departed = |at, processes: &[(u32, u64)], ended: &[u32]| {
+        let ended: Vec<_> = ended.iter().map(|tgid| key(*tgid)).collect();
+        rates.advance(&reading(at, processes), &ended, Identity::from_counts);
+        rates.departed().map(|(key, series)| (key.tgid, requests(&series.totals))).collect::<Vec<_>>()
+    };
+    assert_eq!(departed(1000, &[(1, 5), (2, 5)], &[]), []);
+    assert_eq!(departed(2000, &[(1, 9), (2, 5)], &[1]), [(1, 9)]);
+    assert_eq!(departed(3000, &[(1, 9), (2, 5)], &[]), [(1, 9)]);
+    assert_eq!(departed(4000, &[(2, 6)], &[]), []);
 }

@@ -4,9 +4,11 @@
 
 use std::fmt::Display;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::system::uname;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -18,10 +20,11 @@ use crate::config::Config;
 use crate::counts::requests;
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
+use crate::metrics::{self, Instruments, Meter};
 use crate::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
-use crate::pod_watch::{self, Cluster, Pace, State};
+use crate::pod_news::State;
+use crate::pod_watch::{self, Cluster, Pace};
 use crate::pods::Pods;
-use crate::proc::ProcessTable;
 use crate::shutdown::{self, Shutdown};
 use crate::snapshot::Snapshot;
 use crate::telemetry::HeldLines;
@@ -41,10 +44,11 @@ const REFUSAL: Duration = Duration::from_secs(15);
 /// # Errors
 ///
 /// Why it could not; it is logged.
-pub async fn run<K: Probe + Send + 'static, E: Display>(
+pub async fn run<K: Probe + Send + 'static, P: Processes + Send + 'static, E: Display>(
     config: Config,
     lines: Option<HeldLines>,
     load: impl FnOnce() -> Result<K, E>,
+    processes: P,
 ) -> Result<(), Failure> {
     // From here on no signal ends the agent without its socket being removed.
     let mut signals = Signals::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
@@ -53,7 +57,7 @@ pub async fn run<K: Probe + Send + 'static, E: Display>(
         _ => Failure::Io(error.to_string()),
     })?;
     match load() {
-        Ok(probe) => count(config, lines, probe, (socket, listener), &mut signals).await,
+        Ok(probe) => count(config, lines, (probe, processes), (socket, listener), &mut signals).await,
         Err(error) => {
             let cause = error.to_string();
             if lines.is_none() {
@@ -64,14 +68,18 @@ pub async fn run<K: Probe + Send + 'static, E: Display>(
     }
 }
 
-async fn count<K: Probe + Send + 'static>(
+async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     config: Config,
     lines: Option<HeldLines>,
-    probe: K,
+    (probe, processes): (K, P),
     (socket, listener): (Socket, UnixListener),
     signals: &mut Signals,
 ) -> Result<(), Failure> {
     let host = config.host.map_or_else(|| peer::own_host_name().into(), |host: scope_host::HostName| host.shared());
+    let metrics_listener = match config.metrics_address {
+        Some(address) => Some(metrics::listen(address).await.map_err(Failure::Io)?),
+        None => None,
+    };
     let facts =
         Facts { probe: probe.description(), socket: socket.path().display().to_string(), colour: config.colour };
     tracing::info!(%host, probe = facts.probe, socket = facts.socket, "counting");
@@ -79,12 +87,35 @@ async fn count<K: Probe + Send + 'static>(
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::empty(Arc::clone(&host))));
     let (trigger, shutdown) = shutdown::channel();
     let (trigger_sampling, end_sampling) = shutdown::channel();
-    let sampler = Sampler::new(probe, ProcessTable::new(), SystemClock, host);
+    let sampler = Sampler::new(probe, processes, SystemClock, host);
     let (publish_pods, pods) = watch::channel(Pods::default());
-    let watching = tokio::spawn(watch_pods(config.node, publish_pods));
+    let (publish_state, pod_state) = watch::channel(State::default());
+    let watching = tokio::spawn(watch_pods(config.node.clone(), config.kubeconfig, publish_pods, publish_state));
     let (beat, pulse) = watch::channel(Pulse::new());
-    let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat }, pods, end_sampling));
-    let answers: Arc<dyn Answers> = Arc::new(Reports::new(snapshots.clone(), pulse));
+    let instruments = Instruments::default();
+    let before = Arc::clone(&snapshots.borrow());
+    let meter = metrics_listener.is_some().then(|| Meter::new(config.metrics_by, before, instruments.clone()));
+    let measuring = metrics_listener.zip(meter.as_ref()).map(|(listener, meter)| {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "serving metrics");
+        }
+        let facts = metrics::Facts {
+            node: config.node,
+            kernel: uname().release().to_string_lossy().into_owned(),
+            probe: facts.probe.clone(),
+            started: SystemClock.wall(),
+            max_processes: config.probe.max_processes,
+        };
+        let state = pod_state.clone();
+        let render = meter.exposition(facts, move || (state.borrow().name(), &State::NAMES));
+        tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), render))
+    });
+    let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat, meter }, pods, end_sampling));
+    let reports = Reports::new(snapshots.clone(), pulse)
+        .with_topologies(config.topologies)
+        .with_pods(pod_state)
+        .noted_by(instruments);
+    let answers: Arc<dyn Answers> = Arc::new(reports);
     let serving = tokio::spawn(plugin::serve(listener, answers, Limits::DEFAULT, shutdown.clone()));
     let mut showing = tokio::spawn(show(snapshots.clone(), facts, lines, shutdown));
 
@@ -97,6 +128,9 @@ async fn count<K: Probe + Send + 'static>(
     watching.abort();
     trigger.pull();
     unwound(serving.await);
+    if let Some(measuring) = measuring {
+        unwound(measuring.await);
+    }
     drop(sampler);
     drop(socket);
     if !showing.is_finished() {
@@ -109,18 +143,26 @@ async fn count<K: Probe + Send + 'static>(
 }
 
 /// Keeps the pods of this node current until it is dropped. Nobody waits for it.
-async fn watch_pods(node: Option<String>, pods: watch::Sender<Pods>) {
+async fn watch_pods(
+    node: Option<String>,
+    kubeconfig: Option<PathBuf>,
+    pods: watch::Sender<Pods>,
+    state: watch::Sender<State>,
+) {
     let Some(node) = node else {
         tracing::info!("no names of pods: NODE_NAME and --node-name are not set");
         return;
     };
-    match pod_watch::find_cluster().await {
+    match pod_watch::find_cluster(kubeconfig.as_deref()).await {
         Cluster::Found(config) => {
+            state.send_replace(State::Starting);
             // What it means for people the watch logs itself.
-            let (state, _) = watch::channel(State::default());
             pod_watch::run(*config, node, Pace::random(), pods, state).await;
         }
-        Cluster::Absent(cause) => tracing::info!(%cause, "no names of pods"),
+        Cluster::Absent(cause) => {
+            tracing::info!(%cause, "no names of pods");
+            state.send_replace(State::Off(cause));
+        }
     }
 }
 
@@ -128,12 +170,14 @@ async fn watch_pods(node: Option<String>, pods: watch::Sender<Pods>) {
 struct Outlets {
     publish: watch::Sender<Arc<Snapshot>>,
     beat: watch::Sender<Pulse>,
+    /// Only where metrics are served.
+    meter: Option<Meter>,
 }
 
 /// Ticks until shutdown and once more then, so that the last totals are whole.
 async fn sample<K, P, C>(
     mut sampler: Sampler<K, P, C>,
-    outlets: Outlets,
+    mut outlets: Outlets,
     pods: watch::Receiver<Pods>,
     mut shutdown: Shutdown,
 ) -> Sampler<K, P, C>
@@ -152,25 +196,33 @@ where
             () = shutdown.requested() => true,
         };
         // The kernel and /proc may take their time; whoever asks for a report does not wait for them.
-        let (returned, tick) = unwound(
+        let (returned, meter, tick) = unwound(
             spawn_blocking({
-                let pods = pods.clone();
+                let (pods, mut meter) = (pods.clone(), outlets.meter.take());
                 move || {
-                    let mut tick = sampler.tick();
-                    if let Ok(tick) = &mut tick {
+                    let begun = Instant::now();
+                    let tick = sampler.tick().map(|mut tick| {
                         tick.snapshot.locate(&pods.borrow());
+                        (Arc::new(tick.snapshot), tick.release)
+                    });
+                    if let Some(meter) = &mut meter {
+                        if let Ok((snapshot, _)) = &tick {
+                            meter.take(snapshot, &pods.borrow());
+                        }
+                        meter.took(begun.elapsed());
                     }
-                    (sampler, tick)
+                    (sampler, meter, tick)
                 }
             })
             .await,
         );
         sampler = returned;
+        outlets.meter = meter;
         outlets.beat.send_modify(|pulse| pulse.beat(tick.is_ok()));
         say(&mut reading, "read the kernel's counts", tick.as_ref().err());
-        if let Ok(tick) = tick {
-            say(&mut releasing, "release ended processes", tick.release.as_ref().err());
-            outlets.publish.send_replace(Arc::new(tick.snapshot));
+        if let Ok((snapshot, release)) = tick {
+            say(&mut releasing, "release ended processes", release.as_ref().err());
+            outlets.publish.send_replace(snapshot);
         }
         if is_last {
             return sampler;

@@ -2,6 +2,7 @@
 use super::*;
 use crate::counts::{Pid, ProcessCounts, Reading};
 use crate::health::Question;
+use crate::metrics::tally::Grouping;
 use crate::process::Identity;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
@@ -63,12 +64,16 @@ struct Sampling {
 }
 
 fn sampling() -> Sampling {
+    sampling_with(None)
+}
+
+fn sampling_with(meter: Option<Meter>) -> Sampling {
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::empty("host".into())));
     let (trigger, shutdown) = shutdown::channel();
     let sampler = Sampler::new(Steady(0), Immortal, Paused(Instant::now()), "host".into());
     let (beat, pulse) = watch::channel(Pulse::new());
     let (_, pods) = watch::channel(Pods::default());
-    let task = tokio::spawn(sample(sampler, Outlets { publish, beat }, pods, shutdown));
+    let task = tokio::spawn(sample(sampler, Outlets { publish, beat, meter }, pods, shutdown));
     Sampling { snapshots, pulse, trigger, task }
 }
 
@@ -124,4 +129,25 @@ async fn shutdown_makes_a_last_tick_so_that_totals_are_whole() {
     let (sequence, _, total) = sampling.next().await;
     assert_eq!((sequence, total), (2, 20));
     sampling.task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_have_each_tick_and_the_last_one() {
+    let before = Arc::new(Snapshot::empty("host".into()));
+    let meter = Meter::new(Grouping::Process, before, Instruments::default());
+    let observed = meter.observed();
+    let mut sampling = sampling_with(Some(meter));
+    let counted = || {
+        let observed = Arc::clone(&observed.borrow());
+        let series = observed.totals.series.values().map(|series| requests(&series.counts));
+        (observed.snapshot.sequence, series.sum::<u64>())
+    };
+    assert_eq!(counted(), (0, 0));
+    for number in 1..=3 {
+        sampling.next().await;
+        assert_eq!(counted(), (number, number * 10));
+    }
+    sampling.trigger.pull();
+    sampling.task.await.unwrap();
+    assert_eq!(counted(), (4, 40));
 }

@@ -1,5 +1,6 @@
 //! What every consumer sees: the state after one tick, never changed afterwards. PURE.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +10,13 @@ use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 
 use crate::cgroup::{ContainerId, PodUid};
-use crate::counts::{Reading, requests};
+use crate::counts::{ProgramRuns, Reading, requests};
 use crate::history::History;
+pub use crate::history::REPEATED_TICKS;
 use crate::pods::{self, Pods};
 use crate::process::Identity;
-use crate::rates::{Ended, Rates};
-
-/// How many ticks a report repeats, so that a missed poll costs nothing.
-pub const REPEATED_TICKS: usize = 3;
+use crate::rates::{Ended, Rates, Series};
+use crate::remains::Remains;
 
 /// The state of everything after one tick.
 #[derive(Clone, Debug)]
@@ -32,14 +32,25 @@ pub struct Snapshot {
     pub host: Arc<str>,
     /// Processes that live, in no particular order.
     pub processes: Vec<Process>,
+    /// Processes that have ended, and on which this tick may be the last word. They are part of `ended`, and of
+    /// `remains`. Whoever adds up what each tick brought, as counters do, needs them one by one: `remains` forgets.
+    pub departed: Vec<Process>,
     /// The sum over all processes that ever were: never falls.
     pub totals: Counts,
     /// Requests per second over all of them.
     pub rate: f32,
+    /// That rate at the last ticks.
+    pub history: History,
     /// The part of the totals that belongs to processes that are gone.
     pub ended: Ended,
+    /// The same by cgroup, where a cgroup names a container or a pod.
+    pub remains: Vec<PlacedRemains>,
     /// What was lost, or might have been.
     pub losses: Losses,
+    /// Slots of the kernel's table of processes that are in use.
+    pub slots_used: usize,
+    /// What the kernel measured of the probe itself.
+    pub program: ProgramRuns,
 }
 
 /// One process that lives, at one tick.
@@ -55,6 +66,15 @@ pub struct Process {
     pub totals: Counts,
     /// Its rates at the last ticks.
     pub history: History,
+}
+
+/// What is left of ended processes of one cgroup.
+#[derive(Clone, Debug)]
+pub struct PlacedRemains {
+    /// What it is.
+    pub remains: Remains,
+    /// The pod and container, if the pod is still there or a process lives in that container.
+    pub place: Option<Arc<Place>>,
 }
 
 /// Where in a Kubernetes cluster a process runs.
@@ -109,20 +129,34 @@ impl Snapshot {
             elapsed: Duration::ZERO,
             host,
             processes: Vec::new(),
+            departed: Vec::new(),
             totals: Counts::default(),
             rate: 0.0,
+            history: History::default(),
             ended: Ended::default(),
+            remains: Vec::new(),
             losses: Losses::default(),
+            slots_used: 0,
+            program: ProgramRuns::default(),
         }
     }
 
-    /// Says of each process where it runs, as far as these pods tell. Processes of one container share the answer.
+    /// Says of each process where it runs or ran, as far as these pods tell. Processes of one container share the
+    /// answer.
     pub fn locate(&mut self, pods: &Pods) {
         let mut places: HashMap<(PodUid, Option<ContainerId>), Arc<Place>> = HashMap::new();
-        for process in &mut self.processes {
+        let key = |place: &pods::Place| (place.pod.uid, place.container_id);
+        for process in self.processes.iter_mut().chain(&mut self.departed) {
             process.place = pods.resolve(&process.identity.candidates).map(|place| {
-                let shared = places.entry((place.pod.uid, place.container_id));
-                Arc::clone(shared.or_insert_with(|| Arc::new(place.into())))
+                let shared = places.entry(key(&place)).or_insert_with(|| Arc::new(place.into()));
+                Arc::clone(shared)
+            });
+        }
+        for remains in &mut self.remains {
+            let place = pods.resolve(&remains.remains.candidates);
+            remains.place = place.and_then(|place| match places.entry(key(&place)) {
+                Entry::Occupied(shared) => Some(Arc::clone(shared.get())),
+                Entry::Vacant(vacant) => place.is_live.then(|| Arc::clone(vacant.insert(Arc::new(place.into())))),
             });
         }
     }
@@ -135,6 +169,16 @@ impl Snapshot {
 }
 
 impl Process {
+    fn new((key, series): (&ProcessKey, &Series)) -> Self {
+        Self {
+            key: *key,
+            identity: Arc::clone(&series.identity),
+            place: None,
+            totals: series.totals,
+            history: series.history.clone(),
+        }
+    }
+
     /// Requests per second at this tick.
     #[must_use]
     pub fn rate(&self) -> f32 {
@@ -164,13 +208,14 @@ pub struct Snapshots {
     host: Arc<str>,
     sequence: u64,
     ticks: VecDeque<Timestamp>,
+    history: History,
 }
 
 impl Snapshots {
     /// None made yet.
     #[must_use]
     pub fn new(host: Arc<str>) -> Self {
-        Self { host, sequence: 0, ticks: VecDeque::with_capacity(REPEATED_TICKS) }
+        Self { host, sequence: 0, ticks: VecDeque::with_capacity(REPEATED_TICKS), history: History::default() }
     }
 
     /// The state after a tick at which rates advanced by `elapsed`.
@@ -178,29 +223,29 @@ impl Snapshots {
         self.sequence += 1;
         if !elapsed.is_zero() {
             self.note_tick(now);
+            self.history.push(rates.rate());
         }
-        let processes = rates.live().map(|(key, series)| Process {
-            key: *key,
-            identity: Arc::clone(&series.identity),
-            place: None,
-            totals: series.totals,
-            history: series.history.clone(),
-        });
+        let remains = rates.remains().map(|remains| PlacedRemains { remains: remains.clone(), place: None });
         Snapshot {
             sequence: self.sequence,
             ticks: self.ticks.iter().copied().collect(),
             elapsed,
             host: Arc::clone(&self.host),
-            processes: processes.collect(),
+            processes: rates.live().map(Process::new).collect(),
+            departed: rates.departed().map(Process::new).collect(),
             totals: rates.totals(),
             rate: rates.rate(),
+            history: self.history.clone(),
             ended: rates.ended(),
+            remains: remains.collect(),
             losses: Losses {
                 failures: reading.failures,
                 skipped_calls: reading.skipped_calls,
                 resynced: reading.resynced,
                 ..Losses::default()
             },
+            slots_used: reading.processes.len(),
+            program: reading.program,
         }
     }
 
@@ -272,7 +317,29 @@ mod tests {
         pods.apply(pod.clone());
         snapshot.locate(&pods);
         assert_eq!(snapshot.processes[0].place.as_ref().unwrap().container.as_deref(), Some("server"));
+        let left = |n: u64| PlacedRemains {
+            remains: Remains {
+                candidates: candidates(&format!("0::/kubepods/pod{uid}/{n:064x}")).into(),
+                totals: Counts::default(),
+                rates: [0.0; REPEATED_TICKS],
+                quiet_ticks: 0,
+            },
+            place: None,
+        };
+        let inside = PlacedRemains {
+            remains: Remains {
+                candidates: snapshot.processes[0].identity.candidates.to_vec().into(),
+                ..left(0).remains
+            },
+            place: None,
+        };
+        snapshot.remains = vec![inside, left(1)];
+        snapshot.locate(&pods);
+        assert!(snapshot.remains.iter().all(|remains| remains.place.is_some()), "the pod is there");
         pods.delete(pod.uid, Duration::ZERO);
+        snapshot.locate(&pods);
+        assert!(snapshot.remains[0].place.is_some(), "a process lives there");
+        assert_eq!(snapshot.remains[1].place, None);
         pods.sweep(DELETED_KEPT);
         snapshot.locate(&pods);
         assert_eq!(snapshot.processes[0].place, None);
@@ -327,6 +394,15 @@ pub(crate) mod tests_support {
         Process { place: Some(Arc::new(place)), ..process }
     }
 
+    /// The rates of all of them together.
+    fn whole(processes: &[Process]) -> History {
+        let mut history = History::default();
+        for tick in (0..processes.iter().map(|process| process.history.len()).max().unwrap_or(0)).rev() {
+            history.push(processes.iter().filter_map(|process| process.history.last(tick + 1).rev().nth(tick)).sum());
+        }
+        history
+    }
+
     /// These processes on `node-1`, at the last of three ticks in September 2016.
     pub(crate) fn snapshot(processes: Vec<Process>) -> Snapshot {
         let tick = |second: i64| Timestamp::new(1_474_442_544 + second, 293_175_000).unwrap();
@@ -335,6 +411,7 @@ pub(crate) mod tests_support {
             ticks: vec![tick(-2), tick(-1), tick(0)],
             elapsed: Duration::from_secs(1),
             rate: processes.iter().map(Process::rate).sum(),
+            history: whole(&processes),
             totals: Counts { requests: [0, processes.iter().map(Process::requests).sum(), 0], unsynced: 0 },
             processes,
             ..Snapshot::empty("node-1".into())

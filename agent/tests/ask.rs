@@ -39,9 +39,9 @@ fn fails_with(arguments: &[&str], answer: Option<&'static str>, words: &str) {
 }
 
 #[test]
-fn health_is_silent_or_complains() {
-    let well = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-    assert_eq!(asked(&["health", "live"], Some(well)).unwrap(), "");
+fn health_is_told_or_complained_about() {
+    let well = "HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\nok\npods: current\n";
+    assert_eq!(asked(&["health", "live"], Some(well)).unwrap(), "ok\npods: current\n");
     let ill = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 15\r\n\r\nno tick for 31 s";
     fails_with(&["health", "ready"], Some(ill), "503: no tick for 31 s");
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use agent::metrics::catalog::{self, Metric};
+use agent::pod_watch::State;
 use common::failure::Failure;
 
 fn root() -> PathBuf {
@@ -49,6 +51,25 @@ fn every_cause_of_loss_is_documented_in_its_own_words() {
     for (row, cause) in documented.iter().zip(Failure::ALL) {
         assert_eq!(row[1], cause.sentence(), "docs/losses.md on {}", cause.name());
         assert!(row.len() == 3 && !row[2].is_empty(), "docs/losses.md on {}: what to do?", cause.name());
+    }
+}
+
+/// A metric's row in docs/metrics.md.
+fn metric_row(metric: &Metric) -> String {
+    let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+    let labels = if labels.is_empty() { "-".to_owned() } else { labels.join(", ") };
+    format!("| `{}` | {} | {} | {labels} | {} |", metric.name(), metric.kind.name(), metric.unit, metric.help)
+}
+
+#[test]
+fn every_metric_is_documented_in_its_own_words() {
+    let text = read(&root().join("docs/metrics.md"));
+    let table = section(&text, "Every metric").lines().filter(|line| line.starts_with("| `"));
+    let expected: Vec<_> = catalog::ALL.iter().map(metric_row).collect();
+    let documented: Vec<_> = table.collect();
+    assert!(documented == expected, "docs/metrics.md must have these rows:\n{}", expected.join("\n"));
+    for state in State::NAMES {
+        assert!(text.contains(&format!("`{state}`")), "docs/metrics.md: the API server's state {state}");
     }
 }
 

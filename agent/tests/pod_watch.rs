@@ -1,6 +1,7 @@
 //! The watch against a scripted API server that works, fails, dies and comes back.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[expect(dead_code, reason = "the tests of the wired agent use the rest of it")]
 mod api_server;
 
 use agent::api_trouble::Trouble;
@@ -14,7 +15,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-const PACE: Pace = Pace { start_delay: Duration::ZERO, watch_seconds: 250, slow_after: Duration::from_millis(300) };
+const PACE: Pace = Pace {
+    start_delay: Duration::ZERO,
+    watch_seconds: 250,
+    slow_after: Duration::from_millis(300),
+    well_after: Duration::from_millis(300),
+};
 /// Longer than any pause between two attempts that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(40);
 

@@ -66,8 +66,9 @@ pub enum LoadError {
 }
 
 /// Where the kernel describes its types.
-pub(super) const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
-const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
+/// Where it shows the state of its lockdown.
+pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 impl LoadError {
     pub(super) fn from_ebpf(error: EbpfError) -> Self {

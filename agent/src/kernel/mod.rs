@@ -4,6 +4,7 @@ mod btf;
 mod counters;
 mod error;
 mod patch;
+pub mod survey;
 mod sys;
 
 use std::fs;
@@ -21,7 +22,7 @@ use common::maps::{ProcessKey, names};
 pub use error::LoadError;
 
 use crate::config::{HookChoice, ProbeConfig};
-use crate::counts::Reading;
+use crate::counts::{ProgramRuns, Reading};
 use crate::tick::Probe;
 use counters::Counters;
 use sys::Plain;
@@ -137,8 +138,9 @@ impl Kernel {
 
 impl Probe for Kernel {
     fn read(&mut self, at: Duration) -> io::Result<Reading> {
-        let skipped_calls = self.program_statistics()?.skipped_calls;
-        self.counters.read(at, skipped_calls)
+        let ProgramStatistics { skipped_calls, runs, run_time_ns, .. } = self.program_statistics()?;
+        let program = ProgramRuns { calls: runs, time: Duration::from_nanos(run_time_ns) };
+        Ok(Reading { program, ..self.counters.read(at, skipped_calls)? })
     }
 
     fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()> {
@@ -309,6 +311,13 @@ fn constants(blob: &[u8], btf: &Btf, linked: &Linked) -> Result<Constants, btf::
     })
 }
 
+/// Whether all members are where the probe looks.
+fn knows(blob: &[u8]) -> Result<(), btf::Error> {
+    let types = btf::Btf::parse(blob)?;
+    Layout::resolve(|structure, member| types.offset_of(structure, member))?;
+    iterator(&types).map(drop)
+}
+
 /// Kernels differ in the names of members, in the values of kinds, and in whether there is a buffer at all.
 fn iterator(types: &btf::Btf<'_>) -> Result<IovIter, btf::Error> {
     let offset_of = |member| types.offset_of("iov_iter", member);
@@ -335,6 +344,12 @@ fn tracepoints_are_preemptible() -> bool {
     let release = system.release().to_string_lossy();
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse().ok());
     (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(0)) > LAST_WITHOUT
+}
+
+/// Whether the agent sees the host's PIDs, by which Scope names processes.
+#[must_use]
+pub fn has_host_pids() -> bool {
+    pid_namespace() == 0
 }
 
 /// The inode of the agent's PID namespace, 0 for the initial one (or where it cannot be told).

@@ -8,13 +8,17 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::health::{self, Question, Vitals};
+use crate::metrics::Instruments;
+use crate::pod_news;
+use crate::report::Content;
+use crate::serve::{of_type, refused, text};
 use crate::snapshot::Snapshot;
+use crate::topologies::Topologies;
 use crate::{peer, report, scope_host};
 
 /// Where the answer to `GET /report` comes from.
@@ -28,6 +32,11 @@ pub trait Answers: Send + Sync {
 
     /// One line that says what is wrong, if something is.
     fn complaint(&self, question: Question) -> Option<String>;
+
+    /// One line of what else there is to know for whoever asks how the agent is.
+    fn remark(&self) -> Option<String> {
+        None
+    }
 
     /// A Scope probe with this PID has asked.
     fn polled_by_scope(&self, _pid: Option<u32>) {}
@@ -79,11 +88,15 @@ pub struct Reports {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     pulse: watch::Receiver<Pulse>,
     host: Arc<str>,
+    topologies: Topologies,
+    /// How the watch on pods stands, where there is one.
+    pods: Option<watch::Receiver<pod_news::State>>,
     /// The number of the tick that it reports on.
     rendered: Mutex<Option<(u64, Bytes)>>,
     /// The Scope probe whose name for the host was compared last.
     compared: AtomicU32,
     warned: AtomicBool,
+    instruments: Instruments,
 }
 
 impl Reports {
@@ -95,10 +108,32 @@ impl Reports {
             snapshots,
             pulse,
             host,
+            topologies: Topologies::ALL,
+            pods: None,
             rendered: Mutex::new(None),
             compared: AtomicU32::new(0),
             warned: AtomicBool::new(false),
+            instruments: Instruments::default(),
         }
+    }
+
+    /// Fills these topologies only.
+    #[must_use]
+    pub fn with_topologies(self, topologies: Topologies) -> Self {
+        Self { topologies, ..self }
+    }
+
+    /// Says how the watch on pods stands.
+    #[must_use]
+    pub fn with_pods(self, pods: watch::Receiver<pod_news::State>) -> Self {
+        Self { pods: Some(pods), ..self }
+    }
+
+    /// Notes there what reports cost and how often Scope asks.
+    #[must_use]
+    pub fn noted_by(mut self, instruments: Instruments) -> Self {
+        self.instruments = instruments;
+        self
     }
 }
 
@@ -112,7 +147,14 @@ impl Answers for Reports {
         {
             return Ok(report.clone());
         }
-        let report = report::render(&snapshot);
+        // Unless a client is still taking it, the report before this one gives its buffer.
+        let before = rendered.take().map(|(_, report)| report).filter(Bytes::is_unique);
+        let notice = self.pods.as_ref().and_then(|pods| pods.borrow().notice());
+        let content = Content { topologies: self.topologies, notice: notice.as_deref() };
+        let begun = Instant::now();
+        let report = report::render(&snapshot, content, before.map(Vec::from).unwrap_or_default());
+        self.instruments.reports.observe(begun.elapsed().as_secs_f64());
+        self.instruments.report_bytes.set(report.len() as u64);
         *rendered = Some((snapshot.sequence, report.clone()));
         Ok(report)
     }
@@ -121,8 +163,13 @@ impl Answers for Reports {
         self.pulse.borrow().complaint(question, None)
     }
 
+    fn remark(&self) -> Option<String> {
+        self.pods.as_ref().map(|pods| pods.borrow().line())
+    }
+
     /// Compares the names of the host, once with each Scope probe, until there is a warning.
     fn polled_by_scope(&self, pid: Option<u32>) {
+        self.instruments.scope_polls.inc();
         let Some(pid) = pid else { return };
         if self.warned.load(Ordering::Relaxed) || self.compared.swap(pid, Ordering::Relaxed) == pid {
             return;
@@ -161,14 +208,14 @@ pub(super) fn answer<B: Body>(answers: &dyn Answers, request: &Request<B>, peer:
     if question.is_none() && request.uri().path() != "/report" {
         return text(StatusCode::NOT_FOUND, "the paths are /report, /health/live and /health/ready\n");
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+    if let Some(refusal) = refused(request.method()) {
+        return refusal;
     }
     if let Some(question) = question {
         return match answers.complaint(question) {
-            None => text(StatusCode::OK, "ok\n"),
+            None => {
+                text(StatusCode::OK, answers.remark().map_or_else(|| "ok\n".into(), |line| format!("ok\n{line}\n")))
+            }
             Some(complaint) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{complaint}\n")),
         };
     }
@@ -187,18 +234,6 @@ fn refusal(cause: String) -> Response<Full<Bytes>> {
     if let Ok(phrase) = ReasonPhrase::try_from(phrase) {
         response.extensions_mut().insert(phrase);
     }
-    response
-}
-
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = of_type("text/plain; charset=utf-8", text.into());
-    *response.status_mut() = status;
-    response
-}
-
-fn of_type(content_type: &'static str, content: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(content));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 

@@ -21,6 +21,12 @@ pub fn socket_path(root: &Path) -> PathBuf {
     root.join(ID).join(format!("{ID}.sock"))
 }
 
+/// Whether an agent serves the socket below this folder. A full backlog is somebody's, too.
+#[must_use]
+pub fn is_served(root: &Path) -> bool {
+    matches!(connect(&socket_path(root)), Ok(()) | Err(Errno::AGAIN))
+}
+
 /// The socket file, as long as it is ours.
 #[derive(Debug)]
 pub struct Socket {

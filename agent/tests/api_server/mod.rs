@@ -28,6 +28,8 @@ pub enum Scenario {
     Garbage,
     /// Lists as it should; the watch sends one line that is no event and stays open.
     GarbageInWatch,
+    /// Lists as it should; a watch is answered with this status.
+    WatchStatus(u16),
     /// Not at all: the request is taken and nothing comes.
     Hang,
     /// By closing the connection.
@@ -200,6 +202,7 @@ async fn answer(
         Scenario::Close => return Err("closed on purpose"),
         Scenario::Hang => std::future::pending().await,
         _ if !watches => whole(200, list),
+        Scenario::WatchStatus(code) => whole(code, status(code, "pods is forbidden or worse")),
         Scenario::EmptyWatch => whole(200, ""),
         Scenario::Serve | Scenario::GarbageInWatch => {
             let version = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok());

@@ -12,14 +12,14 @@ use tokio::time::{Sleep, sleep};
 
 /// The stream with its deadline, which runs from the first byte of an answer that cannot be
 /// written at once until everything is flushed.
-pub(super) struct Deadline<S> {
+pub(crate) struct Deadline<S> {
     stream: S,
     limit: Duration,
     running: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Deadline<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
+    pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, running: None }
     }
 

@@ -1,0 +1,65 @@
+//! What of the probe's needs a kernel has, piece by piece, without loading anything. EDGE.
+
+use std::fs;
+
+use aya::Btf;
+use aya_obj::btf::BtfKind;
+use common::layout::KernelFunction;
+
+use super::{COPY_FUNCTION, LOOP_HELPER, LoadError, TRACEPOINT, error, knows};
+
+pub use super::error::{LOCKDOWN, VMLINUX_BTF};
+
+/// What was found.
+#[derive(Debug)]
+pub struct Survey {
+    /// Bytes of the kernel's description of its types.
+    pub btf_bytes: usize,
+    /// Whether every member that the probe reads is where it looks; if not, one line with the cause and the cure.
+    pub layout: Result<(), LoadError>,
+    /// Where the probe may be attached; one of them is enough.
+    pub hooks: Vec<Piece>,
+    /// Functions that the probe may call. The kernel may still refuse them.
+    pub functions: Vec<Piece>,
+}
+
+/// Something that a kernel has or has not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its name, and what it is where that is not plain.
+    pub name: String,
+    /// Whether it is there.
+    pub is_there: bool,
+}
+
+/// Capabilities that are needed and missing.
+#[must_use]
+pub fn missing_capabilities() -> Vec<&'static str> {
+    error::missing_capabilities()
+}
+
+/// Looks at the running kernel.
+///
+/// # Errors
+///
+/// It does not describe its types, so nothing else is known.
+pub fn survey() -> Result<Survey, LoadError> {
+    let blob = fs::read(VMLINUX_BTF).map_err(|source| LoadError::NoBtf { source })?;
+    let btf = Btf::parse(&blob, aya::Endianness::default()).map_err(|error| LoadError::Other(error.to_string()))?;
+    let has = |name: &str, kind| btf.id_by_type_name_kind(name, kind).is_ok();
+    let function = |name: &str, since: &str| {
+        let name_and_age = format!("{name} (Linux {since})");
+        Piece { name: name_and_age, is_there: has(name, BtfKind::Func) }
+    };
+    let tracepoint = has(&format!("btf_trace_{TRACEPOINT}"), BtfKind::Typedef);
+    let own = KernelFunction::ALL.iter().map(|own| function(own.name(), own.since()));
+    Ok(Survey {
+        btf_bytes: blob.len(),
+        layout: knows(&blob).map_err(LoadError::from),
+        hooks: vec![
+            Piece { name: format!("tracepoint {TRACEPOINT}"), is_there: tracepoint },
+            Piece { name: format!("fexit {COPY_FUNCTION}"), is_there: has(COPY_FUNCTION, BtfKind::Func) },
+        ],
+        functions: own.chain([function(LOOP_HELPER.0, LOOP_HELPER.1)]).collect(),
+    })
+}

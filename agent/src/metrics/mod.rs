@@ -1,0 +1,15 @@
+//! Metrics for Prometheus: what there is, adding up, rendering, and, the only ones that act, handing over and serving. EDGE.
+
+pub mod catalog;
+mod format;
+mod instruments;
+mod meter;
+mod render;
+mod server;
+pub mod tally;
+
+pub use format::Format;
+pub use instruments::Instruments;
+pub use meter::Meter;
+pub use render::{Facts, Observed, Scrape};
+pub use server::{LIMITS, Render, listen, serve};

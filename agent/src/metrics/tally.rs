@@ -1,0 +1,188 @@
+//! Requests by pod and container, or by process if asked: bounded, and no series ever falls. PURE.
+//!
+//! What a process received between two ticks is added to the series that it belongs to at the second: so a series goes
+//! on when its processes end, its pod is deleted, or a pod of the same name comes back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use common::maps::{Counts, ProcessKey};
+
+use crate::counts::add;
+use crate::snapshot::{Process, Snapshot};
+
+/// Label sets kept at a time. What finds no room is counted as [`OTHER`].
+pub const MAX_SERIES: usize = 5_000;
+
+/// A series that did not grow for so many ticks (15 minutes) makes room for new ones once the limit is reached. Longer
+/// than Prometheus looks back (5 minutes), so that a series that returns is taken for a new one.
+pub const IDLE_TICKS: u64 = 15 * 60;
+
+/// The namespace under which requests are counted that found no room; no real one has such a name.
+pub const OTHER: &str = "_other";
+
+/// By what requests are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// By namespace, pod and container.
+    Container,
+    /// By PID and command, too.
+    Process,
+}
+
+/// What tells series apart. Empty is unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Labels {
+    /// The pod's namespace.
+    pub namespace: Box<str>,
+    /// The pod's name.
+    pub pod: Box<str>,
+    /// The container's name in the pod.
+    pub container: Box<str>,
+    /// The process's PID as the agent sees it.
+    pub pid: Box<str>,
+    /// The process's name.
+    pub command: Box<str>,
+}
+
+impl Labels {
+    fn of(process: &Process, grouping: Grouping) -> Self {
+        let mut labels = Self::default();
+        if let Some(place) = &process.place {
+            labels.namespace = place.namespace.clone();
+            labels.pod = place.pod.clone();
+            labels.container = place.container.clone().unwrap_or_default();
+        }
+        if grouping == Grouping::Process {
+            let identity = &process.identity;
+            labels.pid = identity.pid.map_or_else(Box::default, |pid| pid.0.to_string().into());
+            labels.command = identity.command.as_str().into();
+        }
+        labels
+    }
+}
+
+/// One series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Series {
+    /// What was received.
+    pub counts: Counts,
+    /// The tick at which it last grew.
+    grown_at: u64,
+}
+
+/// How searches for a process's pod went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// The pod is known.
+    pub found: u64,
+    /// The cgroup names a pod or container that is not known.
+    pub unknown: u64,
+    /// The cgroup names none.
+    pub outside: u64,
+}
+
+/// Everything counted so far.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// By labels.
+    pub series: HashMap<Arc<Labels>, Series>,
+    /// What found no room.
+    pub other: Counts,
+    /// What the series had that made room.
+    pub retired: Counts,
+    /// How many these were.
+    pub retired_series: u64,
+    /// How pods were searched for.
+    pub lookups: Lookups,
+}
+
+/// Adds up, tick by tick.
+#[derive(Debug)]
+pub struct Tally {
+    grouping: Grouping,
+    limit: usize,
+    totals: Totals,
+    /// What has already been added, by process.
+    added: HashMap<ProcessKey, Counts>,
+    /// The tick at which idle series were last looked for.
+    searched_at: u64,
+}
+
+impl Tally {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(grouping: Grouping) -> Self {
+        Self { grouping, limit: MAX_SERIES, totals: Totals::default(), added: HashMap::new(), searched_at: 0 }
+    }
+
+    /// Everything so far.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Adds what a tick brought. Each tick must be given, in order: it has the last word of the processes that ended.
+    pub fn take(&mut self, snapshot: &Snapshot) {
+        let before = std::mem::take(&mut self.added);
+        for process in snapshot.processes.iter().chain(&snapshot.departed) {
+            let known = before.get(&process.key).copied().unwrap_or_default();
+            let more = increase(&process.totals, &known);
+            if more != Counts::default() {
+                let labels = Labels::of(process, self.grouping);
+                add(self.place_for(labels, snapshot.sequence), &more);
+            }
+            self.added.insert(process.key, process.totals);
+        }
+        for process in &snapshot.processes {
+            let lookups = &mut self.totals.lookups;
+            match (&process.place, process.identity.candidates.is_empty()) {
+                (Some(_), _) => lookups.found += 1,
+                (None, false) => lookups.unknown += 1,
+                (None, true) => lookups.outside += 1,
+            }
+        }
+    }
+
+    /// Where requests with these labels are counted.
+    fn place_for(&mut self, labels: Labels, tick: u64) -> &mut Counts {
+        if !self.totals.series.contains_key(&labels) && self.totals.series.len() >= self.limit {
+            self.retire(tick);
+            if self.totals.series.len() >= self.limit {
+                return &mut self.totals.other;
+            }
+        }
+        let series = self.totals.series.entry(Arc::new(labels)).or_default();
+        series.grown_at = tick;
+        &mut series.counts
+    }
+
+    /// Takes out what has been idle for long. Looking costs time, so once a tick is enough.
+    fn retire(&mut self, tick: u64) {
+        if std::mem::replace(&mut self.searched_at, tick) == tick {
+            return;
+        }
+        let Totals { series, retired, retired_series, .. } = &mut self.totals;
+        series.retain(|_, series| {
+            let idle = tick.saturating_sub(series.grown_at) >= IDLE_TICKS;
+            if idle {
+                add(retired, &series.counts);
+                *retired_series += 1;
+            }
+            !idle
+        });
+    }
+}
+
+fn increase(now: &Counts, before: &Counts) -> Counts {
+    let mut more = *now;
+    for (more, before) in more.requests.iter_mut().zip(before.requests) {
+        *more = more.saturating_sub(before);
+    }
+    more.unsynced = more.unsynced.saturating_sub(before.unsynced);
+    more
+}
+
+#[cfg(test)]
+#[path = "tally_tests.rs"]
+mod tests;

@@ -1,0 +1,199 @@
+//! How the watch on this node's pods stands, in words for people. PURE.
+
+/// A kind of trouble with the API server. Each has its cure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// 401: the token is missing, expired or of another cluster.
+    Unauthorized,
+    /// 403: a role is missing.
+    Forbidden,
+    /// 429: the API server sheds load.
+    Throttled,
+    /// Any other status that is no success.
+    Refused,
+    /// No connection, or one that broke.
+    Unreachable,
+    /// No answer within [`super::pod_watch::SLOW_AFTER`].
+    Slow,
+    /// An answer that is no pod list or pod event.
+    Garbage,
+    /// Certificates or credentials that cannot be read, or that a credential plugin does not give.
+    Configuration,
+}
+
+/// A trouble and its cause, ready to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What kind it is.
+    pub trouble: Trouble,
+    /// The whole chain of causes in one line.
+    pub cause: String,
+}
+
+/// How the watch stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Nobody named a node whose pods to ask for.
+    #[default]
+    Unasked,
+    /// No list has arrived yet.
+    Starting,
+    /// The pods are current.
+    Watching,
+    /// The pods are those that were last known.
+    Failing(Report),
+    /// Nobody watches, and why.
+    Off(String),
+}
+
+/// Of a cause no more than this goes into Scope's list of plugins: an error page may be long.
+const MAX_CAUSE_CHARS: usize = 200;
+
+impl State {
+    /// Every state's name.
+    pub const NAMES: [&str; 11] = [
+        "off",
+        "starting",
+        "watching",
+        "unauthorized",
+        "forbidden",
+        "throttled",
+        "refused",
+        "unreachable",
+        "slow",
+        "garbage",
+        "configuration",
+    ];
+
+    /// Its name as metrics show it; of a failing watch, that of its trouble.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unasked | Self::Off(_) => "off",
+            Self::Starting => "starting",
+            Self::Watching => "watching",
+            Self::Failing(report) => report.trouble.name(),
+        }
+    }
+
+    /// What Scope's users should know; nothing while all is as it should be.
+    #[must_use]
+    pub fn notice(&self) -> Option<String> {
+        match self {
+            Self::Unasked | Self::Starting | Self::Watching => None,
+            Self::Failing(report) => Some(format!(
+                "no news of pods from the API server: {}; {}",
+                shortened(&report.cause),
+                report.trouble.cure()
+            )),
+            Self::Off(cause) => Some(format!("no names of pods: {}", shortened(cause))),
+        }
+    }
+
+    /// One line for whoever asks how the agent is.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let standing = match self {
+            Self::Unasked => "not asked for: NODE_NAME and --node-name are not set".to_owned(),
+            Self::Starting => "asked for, no list yet".to_owned(),
+            Self::Watching => "current".to_owned(),
+            Self::Failing(report) => {
+                format!("those last known: {}; {}", shortened(&report.cause), report.trouble.cure())
+            }
+            Self::Off(cause) => format!("none: {}", shortened(cause)),
+        };
+        format!("pods: {standing}")
+    }
+}
+
+fn shortened(cause: &str) -> String {
+    let printable = cause.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut text: String = printable.take(MAX_CAUSE_CHARS).collect();
+    if cause.chars().count() > MAX_CAUSE_CHARS {
+        text.push_str("...");
+    }
+    text
+}
+
+impl Trouble {
+    /// Its name as metrics show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Throttled => "throttled",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Slow => "slow",
+            Self::Garbage => "garbage",
+            Self::Configuration => "configuration",
+        }
+    }
+
+    /// What to do about it.
+    pub fn cure(self) -> &'static str {
+        match self {
+            Self::Unauthorized => {
+                "mount a valid service account token (in the chart: serviceAccount), or renew the kubeconfig's credentials"
+            }
+            Self::Forbidden => {
+                "bind a ClusterRole with the rule {apiGroups: [\"\"], resources: [pods], verbs: [list, watch]} to this service account \
+                 (in the chart: rbac.create=true)"
+            }
+            Self::Throttled => "nothing: the API server is overloaded and is asked again ever more slowly",
+            Self::Refused => "look at the API server's log; it is asked again",
+            Self::Unreachable => {
+                "check that this node reaches the API server (NetworkPolicy, proxy, firewall, DNS); it is asked again"
+            }
+            Self::Slow => "check the API server's load and the path to it; the request goes on",
+            Self::Garbage => {
+                "check that a Kubernetes API server answers at this address, not a proxy; it is asked again"
+            }
+            Self::Configuration => {
+                "correct the service account's files, or the kubeconfig and the credential plugin that it names; they are asked again"
+            }
+        }
+    }
+
+    /// Whether someone must act, or it will pass.
+    pub fn needs_someone(self) -> bool {
+        matches!(self, Self::Unauthorized | Self::Forbidden | Self::Configuration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(state: &State, notice: Option<&str>, line: &str) {
+        assert_eq!((state.notice().as_deref(), state.line().as_str()), (notice, line));
+    }
+
+    #[test]
+    fn scope_is_told_of_trouble_and_whoever_asks_of_everything() {
+        check(&State::Unasked, None, "pods: not asked for: NODE_NAME and --node-name are not set");
+        check(&State::Starting, None, "pods: asked for, no list yet");
+        check(&State::Watching, None, "pods: current");
+        let off = State::Off("neither a service account nor a kubeconfig".into());
+        let none = "no names of pods: neither a service account nor a kubeconfig";
+        check(&off, Some(none), "pods: none: neither a service account nor a kubeconfig");
+        let report = Report { trouble: Trouble::Throttled, cause: "429 TooManyRequests: later".into() };
+        let cure = "nothing: the API server is overloaded and is asked again ever more slowly";
+        let notice = format!("no news of pods from the API server: 429 TooManyRequests: later; {cure}");
+        let line = format!("pods: those last known: 429 TooManyRequests: later; {cure}");
+        check(&State::Failing(report), Some(&notice), &line);
+    }
+
+    #[test]
+    fn a_long_cause_is_cut_and_stays_one_line() {
+        let report = Report { trouble: Trouble::Garbage, cause: "<html>\n".repeat(1000) };
+        let notice = State::Failing(report).notice().unwrap();
+        assert!(notice.len() < 500 && !notice.contains('\n') && notice.contains("...; check"), "{notice}");
+    }
+
+    #[test]
+    fn a_missing_role_is_named() {
+        assert!(Trouble::Forbidden.cure().contains("resources: [pods], verbs: [list, watch]"));
+    }
+}
