@@ -1,7 +1,6 @@
 //! wrk, which loads a server as fast as it answers.
 
 use std::io;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// One thread leaves a processor of two to the server.
@@ -19,16 +18,8 @@ pub(crate) struct Load {
 
 impl Wrk {
     pub(crate) fn start(url: &str, seconds: u64) -> io::Result<Self> {
-        Self::start_scripted(url, seconds, None)
-    }
-
-    /// With a script in Lua that says what a request is.
-    pub(crate) fn start_scripted(url: &str, seconds: u64, script: Option<&Path>) -> io::Result<Self> {
         let mut wrk = Command::new("wrk");
         wrk.args([format!("-t{THREADS}"), format!("-c{CONNECTIONS}"), format!("-d{seconds}s"), url.to_owned()]);
-        if let Some(script) = script {
-            wrk.arg("-s").arg(script);
-        }
         Ok(Self(Some(wrk.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?)))
     }
 
