@@ -161,7 +161,7 @@ fn current_process() -> u32 {
 #[inline(always)]
 fn count() {
     let process = current_process();
-    match COUNTED.get_ptr_mut(&process) {
+    match COUNTED.get_ptr_mut(process) {
         // SAFETY: an instruction on an entry, and entries are never removed.
         Some(counter) => unsafe {
             asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1_u64, options(nostack));
