@@ -139,6 +139,8 @@ fn figures_of(contender: Contender, name: &str, windows: &[Window], nobody: &[Wi
 
 fn window(field: &mut Field, contender: Contender) -> Result<Window, Box<dyn Error>> {
     let Field { nginx, comparison, events } = field;
+    // What came after the last window.
+    while events.next().is_some() {}
     let before = (nginx.served()?, counted_in_kernel(comparison, nginx)?);
     let running = contender.start(comparison)?;
     let done = AtomicBool::new(false);

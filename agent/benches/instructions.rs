@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
-        ["measure"] => measure().and_then(|measured| Ok(println!("{}", serde_json::to_string(&measured)?))),
+        ["measure"] => print_measured(),
         ["compare", entry] => compare(entry),
         ["update", entry] => update(entry),
         _ => Err("usage: measure | compare ENTRY | update ENTRY".into()),
@@ -53,6 +53,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print_measured() -> Result<()> {
+    println!("{}", serde_json::to_string(&measure()?)?);
+    Ok(())
 }
 
 fn measure() -> Result<Instructions> {

@@ -51,15 +51,15 @@ pub(crate) fn measure() -> Figures {
         }
         figures.push(usage(&agent, &format!("{count} processes, all active"), &mut receivers)?);
     }
-    let pids: Vec<u32> = receivers.iter().map(|receiver| receiver.process.id()).collect();
     // More than a tick: the report knows of every request.
     thread::sleep(SETTLED);
-    let counted = agent.counted(&pids)?;
-    let sent = MANY + WINDOW_SECONDS as usize * (SOME + SOME + MANY);
+    // The report is bounded, and others on this machine are in it too: the busiest are never left out.
+    let pids: Vec<u32> = receivers[..SOME].iter().map(|receiver| receiver.process.id()).collect();
+    let (counted, sent) = (agent.counted(&pids)?, SOME * (1 + 3 * WINDOW_SECONDS as usize));
     figures.push(
         Figure::once("requests counted less those sent", "", counted as f64 - sent as f64)
             .at_most(0.0)
-            .note(format!("{counted} - {sent}")),
+            .note(format!("{counted} - {sent}, of the first {SOME}")),
     );
     figures.push(memory(&agent, MANY)?);
     agent.stop()?;
