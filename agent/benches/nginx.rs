@@ -53,6 +53,10 @@ impl Nginx {
         format!("http://{}/", self.address)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn workers(&self) -> &[u32] {
         &self.workers
     }

@@ -7,6 +7,7 @@ mod count;
 mod kernel;
 mod maps;
 mod mark;
+mod object;
 mod reader;
 mod socket;
 mod syscall;
@@ -123,14 +124,3 @@ fn lose<T>(cause: Failure) -> Option<T> {
     maps::count_failure(cause as u32);
     None
 }
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // The verifier refuses a program that could come here.
-    loop {}
-}
-
-/// Helpers of the kernel may be called by programs under these licences.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

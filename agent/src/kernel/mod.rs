@@ -1,6 +1,7 @@
 //! The kernel edge: loads the probe, attaches it, and reads what it counted. EDGE.
 
 mod btf;
+mod comparison;
 mod counters;
 mod error;
 mod patch;
@@ -19,6 +20,7 @@ use aya_obj::btf::BtfKind;
 use common::layout::{CONSTANTS, Constants, IovIter, KernelFunction, Layout};
 use common::maps::{ProcessKey, names};
 
+pub use comparison::{Attached, Comparison, StandIn};
 pub use error::LoadError;
 
 use crate::config::{HookChoice, ProbeConfig};
@@ -28,7 +30,6 @@ use counters::Counters;
 use sys::Plain;
 
 static PROBE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe"));
-static BASELINE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/baseline"));
 const TRACEPOINT: &str = "skb_copy_datagram_iovec";
 const COPY_FUNCTION: &str = "skb_copy_datagram_iter";
 /// The youngest of the helpers that the probe calls on every kernel.
@@ -176,32 +177,6 @@ struct ErrorKindMissing;
 impl From<ErrorKindMissing> for io::Error {
     fn from(_: ErrorKindMissing) -> Self {
         Self::other("the probe's program is missing from its object")
-    }
-}
-
-/// An empty program on the same hook: what benchmarks subtract.
-pub struct Baseline(Ebpf);
-
-impl Baseline {
-    /// Loads and attaches it.
-    ///
-    /// # Errors
-    ///
-    /// One line with the cause and the cure.
-    pub fn load() -> Result<Self, LoadError> {
-        let btf = Btf::from_sys_fs().map_err(|error| LoadError::Other(error.to_string()))?;
-        let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(BASELINE).map_err(LoadError::from_ebpf)?;
-        attach_tracepoint(&mut ebpf, "baseline", &btf)?;
-        Ok(Self(ebpf))
-    }
-
-    /// Its run statistics.
-    ///
-    /// # Errors
-    ///
-    /// What reading /proc said.
-    pub fn program_statistics(&self) -> io::Result<ProgramStatistics> {
-        program_statistics(self.0.program("baseline").ok_or(ErrorKindMissing)?)
     }
 }
 
