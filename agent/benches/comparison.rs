@@ -141,7 +141,7 @@ fn window(field: &mut Field, contender: Contender) -> Result<Window, Box<dyn Err
     let Field { nginx, comparison, events } = field;
     // What came after the last window.
     while events.next().is_some() {}
-    let before = (nginx.served()?, counted_in_kernel(comparison, nginx)?);
+    let before = (nginx.served_at_rest()?, counted_in_kernel(comparison, nginx)?);
     let running = contender.start(comparison)?;
     let done = AtomicBool::new(false);
     let (seen, read) = thread::scope(|scope| {
@@ -187,7 +187,7 @@ fn under_load(
         }
         _ => Some(run_times(comparison, contender, running, wrk)?),
     };
-    Ok((time_per_request, calls, nginx.served()?))
+    Ok((time_per_request, calls, nginx.served_at_rest()?))
 }
 
 /// Nanoseconds of a call until wrk ends, of the contender and of an empty program on the same hook.
