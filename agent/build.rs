@@ -20,12 +20,16 @@ const SEPARATOR: char = '\x1f';
 const UNSTABLE_CRATES: &str = "aya_ebpf,probe,comparison";
 const DEBIAN_TOOLCHAIN: &str = "/usr";
 
+/// What `--version` names. Set it where the repository is not at hand, as in an image's build.
+const COMMIT: &str = "SCOPE_HTTP_REQUESTS_COMMIT";
+
 fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");
     for source in ["probe-ebpf", "common/src", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={}", root.join(source).display());
     }
     println!("cargo:rerun-if-env-changed=PATH");
+    println!("cargo:rustc-env={COMMIT}={}", commit(&root));
 
     let out = PathBuf::from(variable("OUT_DIR"));
     let target_dir = out.join("probe-target");
@@ -50,6 +54,24 @@ fn main() {
             fail(&format!("cannot copy {}: {error}", built.display()));
         }
     }
+}
+
+/// The commit this is built from, or `unknown`.
+fn commit(root: &Path) -> String {
+    println!("cargo:rerun-if-env-changed={COMMIT}");
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (output.status.success() && !text.is_empty()).then_some(text)
+    };
+    if let Some(commit) = env::var(COMMIT).ok().filter(|commit| !commit.is_empty()) {
+        return commit;
+    }
+    // Its log grows with each commit and each checkout.
+    if let Some(log) = git(&["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"]) {
+        println!("cargo:rerun-if-changed={log}");
+    }
+    git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The command `cargo` of the first compiler that can build for BPF.

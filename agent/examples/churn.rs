@@ -19,12 +19,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use agent::ask;
 use agent::cgroup::candidates;
-use agent::config::Config;
 use agent::counts::{Pid, ProcessCounts, Reading};
 use agent::process::Identity;
 use agent::tick::{Probe, Processes};
+use agent::{ask, cli};
 use api_server::{ApiServer, Scenario};
 use common::maps::{Counts, ProcessKey};
 use serde_json::{Value, json};
@@ -113,7 +112,7 @@ async fn agent(folder: &OsString) {
     root.push(folder);
     let arguments =
         ["churn".into(), "--no-terminal".into(), "--node-name=node-1".into(), "--log-level=warn".into(), root];
-    let config = Config::parse(arguments, |_| None, 0).unwrap();
+    let config = cli::config_of(arguments);
     let oldest = Arc::new(AtomicU64::new(0));
     let node = Node { oldest: Arc::clone(&oldest), listed: 0..PODS };
     let load = || Ok::<_, Infallible>(node);

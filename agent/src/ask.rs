@@ -1,17 +1,19 @@
-//! `scope-http-requests health` and `scope-http-requests report`: ask the running agent over its plugin socket. EDGE.
+//! What `health`, `report` and `top` do: ask the running agent over its plugin socket. EDGE.
 //!
 //! The image holds no shell and no curl, and the agent listens on no port: probes and `helm test` run the binary.
 
-use crate::config::DEFAULT_PLUGINS_ROOT;
+use crate::cli::{self, Call, Request};
+use crate::config::{ConfigError, PluginsRoot};
+use crate::environment;
 use crate::health::Question;
-use crate::plugin::socket_path;
+use crate::overview::{self, Overview};
+use crate::plugin::{is_served, socket_path};
 use crate::report::ID;
-use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// For everything. Scope itself grants half a second; a node under pressure may need more.
@@ -19,47 +21,52 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A report of 5 000 processes has about 3 MB.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
-#[derive(Parser)]
-#[command(name = "scope-http-requests")]
-struct Flags {
-    #[command(subcommand)]
-    request: Request,
-    /// Folder of Scope's plugin sockets
-    #[arg(long, global = true, value_name = "DIR", env = "SCOPE_HTTP_REQUESTS_PLUGINS_ROOT", default_value = DEFAULT_PLUGINS_ROOT)]
-    plugins_root: PathBuf,
+/// What a command line that asks has for an answer.
+///
+/// # Errors
+///
+/// Why there is no answer or no good one, or that the command line asks nothing.
+pub fn run(arguments: &[OsString]) -> Result<String, String> {
+    match cli::parse(arguments.iter().cloned(), environment::of_process()) {
+        Ok(Call::Ask(config, request)) => ask(&config.plugins_root, request),
+        Ok(call) => Err(format!("nothing is asked: {call:?}")),
+        Err(ConfigError::Usage(error)) => Err(error.to_string()),
+        Err(ConfigError::Values(errors)) => Err(errors.join("\n")),
+    }
 }
 
-#[derive(Subcommand)]
-enum Request {
-    /// Ask the running agent how it is: ok and exit code 0, or a complaint and 1
-    Health { what: What },
-    /// Print the running agent's report, as Scope gets it
-    Report,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum What {
-    Live,
-    Ready,
-}
-
-/// Whether the command line asks a running agent, instead of being one.
-pub fn is_asked(arguments: &[OsString]) -> bool {
-    let first = arguments.get(1).and_then(|argument| argument.to_str());
-    matches!(first, Some("health" | "report"))
-}
-
-/// Asks, and gives what is to be printed.
+/// Asks the agent that serves in the first of the folders.
 ///
 /// # Errors
 ///
 /// Why there is no answer or no good one, in one line.
-pub fn run(arguments: &[OsString]) -> Result<String, String> {
-    let flags = Flags::try_parse_from(arguments).map_err(|error| error.to_string())?;
-    match flags.request {
-        Request::Health { what: What::Live } => health(&flags.plugins_root, Question::Live),
-        Request::Health { what: What::Ready } => health(&flags.plugins_root, Question::Ready),
-        Request::Report => report(&flags.plugins_root),
+pub fn ask(root: &PluginsRoot, request: Request) -> Result<String, String> {
+    let root = served(root);
+    match request {
+        Request::Health(question) => health(root, question),
+        Request::Report => report(root),
+    }
+}
+
+/// The folder in which an agent serves; if none does, the one where it should.
+#[must_use]
+pub fn served(root: &PluginsRoot) -> &Path {
+    let folders = || [&root.path].into_iter().chain(&root.fallbacks);
+    folders().find(|folder| is_served(folder)).unwrap_or(&root.path)
+}
+
+/// The agent's last tick, unless it is the one with this number.
+///
+/// # Errors
+///
+/// Why there is none, in one line.
+pub fn overview(root: &Path, after: Option<u64>) -> Result<Option<Overview>, String> {
+    let query = after.map(|number| format!("?after={number}")).unwrap_or_default();
+    match get(root, &format!("{}{query}", overview::PATH))? {
+        (200, text) => Overview::of_json(&text).map(Some),
+        (204, _) => Ok(None),
+        (404, _) => Err("the agent there is older than this command and cannot show its counts".to_owned()),
+        (status, text) => Err(format!("{status}: {}", text.trim())),
     }
 }
 

@@ -1,15 +1,16 @@
-//! What the agent is told: flags, and the environment below them. PURE.
+//! What the agent is told: flags, the environment below them, and a file below both. PURE.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::ArgMatches;
 use common::maps::MAX_PROCESSES;
 
 use crate::metrics::tally::Grouping;
-use crate::scope_host::{self, HostName};
+use crate::scope_host::HostName;
+use crate::settings::{self, CONFIG, NO_COLOUR, PLUGINS_ROOT, Setting};
 use crate::topologies::Topologies;
 
 /// Where Scope looks for plugins.
@@ -55,7 +56,7 @@ pub struct Config {
     pub log_level: String,
     /// Whether a live table is shown.
     pub terminal: When,
-    /// Whether the table may have colours (`NO_COLOR`).
+    /// Whether there may be colours.
     pub colour: bool,
 }
 
@@ -91,8 +92,9 @@ impl ProbeConfig {
     /// When they say nothing that is known.
     #[must_use]
     pub fn of_variables(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let mut values = Values { lookup, errors: Vec::new() };
-        let config = values.probe(None, None);
+        let matches = ArgMatches::default();
+        let mut values = Values::new(&matches, lookup);
+        let config = values.probe();
         assert!(values.errors.is_empty(), "{}", values.errors.join("\n"));
         config
     }
@@ -141,152 +143,142 @@ pub enum ConfigError {
     Values(Vec<String>),
 }
 
-/// Counts the HTTP requests every process receives and shows them in Weave Scope.
-#[derive(Parser)]
-#[command(name = "scope-http-requests", version, max_term_width = 100)]
-#[command(
-    after_help = "`scope-http-requests check`, with the same options and --json, tries everything the agent needs. \
-    Each option can be given by the variable named with it; the option wins. \
-    Exit codes: 0 ended by a signal or by q, 64 usage, 69 the kernel cannot count or another agent serves, 74 I/O."
-)]
-struct Flags {
-    /// Folder of Scope's plugin sockets [env: SCOPE_HTTP_REQUESTS_PLUGINS_ROOT] [default: /var/run/scope/plugins]
-    #[arg(long, value_name = "DIR")]
-    plugins_root: Option<String>,
-    /// This host as Scope calls it [env: SCOPE_HOSTNAME] [default: the host's name]
-    #[arg(long, value_name = "NAME")]
-    hostname: Option<String>,
-    /// The Kubernetes node this is, for the names of its pods [env: NODE_NAME] [default: no pods]
-    #[arg(long, value_name = "NAME")]
-    node_name: Option<String>,
-    /// Serve metrics at this port of 127.0.0.1, or at this IP:PORT [env: SCOPE_HTTP_REQUESTS_METRICS_ADDRESS] [default: off]
-    #[arg(long, value_name = "ADDRESS")]
-    metrics_address: Option<String>,
-    /// Metrics by container or by process [env: SCOPE_HTTP_REQUESTS_METRICS_BY] [default: container]
-    #[arg(long, value_name = "WHAT")]
-    metrics_by: Option<String>,
-    /// Where the probe is attached: auto, tracepoint or fexit [env: SCOPE_HTTP_REQUESTS_HOOK] [default: auto]
-    #[arg(long, value_name = "HOOK")]
-    hook: Option<String>,
-    /// How many processes are counted at a time [env: SCOPE_HTTP_REQUESTS_MAX_PROCESSES] [default: 8192]
-    #[arg(long, value_name = "NUMBER")]
-    max_processes: Option<String>,
-    /// How to reach the API server [default: the pod's service account, or what kubectl would use]
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Where the host's cgroups are mounted [env: SCOPE_HTTP_REQUESTS_CGROUP_ROOT] [default: /sys/fs/cgroup]
-    #[arg(long, value_name = "DIR")]
-    cgroup_root: Option<String>,
-    /// What Scope gets numbers of [env: SCOPE_HTTP_REQUESTS_TOPOLOGIES] [default: process,container,pod,host]
-    #[arg(long, value_name = "LIST")]
-    topologies: Option<String>,
-    /// auto, human or json [env: SCOPE_HTTP_REQUESTS_LOG_FORMAT] [default: auto]
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
-    /// error, warn, info, debug, trace, or a filter of targets [env: RUST_LOG] [default: info]
-    #[arg(long, value_name = "LEVEL")]
-    log_level: Option<String>,
-    /// Live table: auto, always or never [env: SCOPE_HTTP_REQUESTS_TERMINAL] [default: auto]
-    #[arg(long, value_name = "WHEN")]
-    terminal: Option<String>,
-    /// No live table: the same as --terminal=never
-    #[arg(long, conflicts_with = "terminal")]
-    no_terminal: bool,
+/// What of the configuration lies outside the program: it is read when it is needed.
+#[derive(Clone, Copy, Debug)]
+pub struct Outside<L, R> {
+    /// A variable's value.
+    pub lookup: L,
+    /// A file's text, or why there is none.
+    pub read: R,
+    /// Who asks, as the system numbers them.
+    pub uid: u32,
 }
 
 impl Config {
-    /// Reads the command line (with the program's name first), and the environment through `lookup`.
+    /// What a command line says, the environment below it, and the file below both.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the values at once.
-    pub fn parse(
-        arguments: impl IntoIterator<Item = OsString>,
-        lookup: impl Fn(&str) -> Option<String>,
-        uid: u32,
-    ) -> Result<Self, ConfigError> {
-        let flags = Flags::try_parse_from(arguments).map_err(ConfigError::Usage)?;
-        let terminal = if flags.no_terminal { Some("never".to_owned()) } else { flags.terminal };
-        let mut values = Values { lookup, errors: Vec::new() };
+    pub fn of<L, R>(matches: &ArgMatches, outside: Outside<L, R>) -> Result<Self, ConfigError>
+    where
+        L: Fn(&str) -> Option<String>,
+        R: FnOnce(&Path) -> Result<String, String>,
+    {
+        let mut values = Values::new(matches, outside.lookup).with_file(outside.read);
         let config = Self {
-            plugins_root: values.plugins_root(flags.plugins_root, uid),
-            host: values.host(flags.hostname),
-            node: values.node(flags.node_name),
-            metrics_address: values.metrics_address(flags.metrics_address),
-            metrics_by: values.one_of(
-                ("--metrics-by", "SCOPE_HTTP_REQUESTS_METRICS_BY", flags.metrics_by),
-                &[("container", Grouping::Container), ("process", Grouping::Process)],
-            ),
-            probe: values.probe(flags.hook, flags.max_processes),
-            kubeconfig: flags.kubeconfig,
-            cgroup_root: values.cgroup_root(flags.cgroup_root),
-            topologies: values.topologies(flags.topologies),
+            plugins_root: values.plugins_root(outside.uid),
+            host: values.host(),
+            node: values.node(),
+            metrics_address: values.metrics_address(),
+            metrics_by: values
+                .one_of("metrics-by", &[("container", Grouping::Container), ("process", Grouping::Process)]),
+            probe: values.probe(),
+            kubeconfig: values.path("kubeconfig"),
+            cgroup_root: values.path("cgroup-root").unwrap_or_else(|| DEFAULT_CGROUP_ROOT.into()),
+            topologies: values.topologies(),
             log_format: values.one_of(
-                ("--log-format", "SCOPE_HTTP_REQUESTS_LOG_FORMAT", flags.log_format),
+                "log-format",
                 &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],
             ),
-            log_level: values.log_level(flags.log_level),
-            terminal: values.one_of(
-                ("--terminal", "SCOPE_HTTP_REQUESTS_TERMINAL", terminal),
-                &[("auto", When::Auto), ("always", When::Always), ("never", When::Never)],
-            ),
-            colour: values.variable("NO_COLOR").is_none(),
+            log_level: values.log_level(),
+            terminal: values.terminal(),
+            colour: !values.is_on(&NO_COLOUR),
         };
         if values.errors.is_empty() { Ok(config) } else { Err(ConfigError::Values(values.errors)) }
     }
 }
 
 /// Values on their way into a [`Config`], with what was wrong with them.
-struct Values<L> {
+struct Values<'a, L> {
+    matches: &'a ArgMatches,
     lookup: L,
+    /// The file's name and its settings.
+    file: (String, BTreeMap<String, String>),
     errors: Vec<String>,
 }
 
-/// A flag, the variable that stands in for it, and the flag's value.
-type Source<'a> = (&'static str, &'static str, Option<String>);
+impl<'a, L: Fn(&str) -> Option<String>> Values<'a, L> {
+    fn new(matches: &'a ArgMatches, lookup: L) -> Self {
+        Self { matches, lookup, file: Default::default(), errors: Vec::new() }
+    }
 
-impl<L: Fn(&str) -> Option<String>> Values<L> {
+    /// Takes in the file that is named, if one is.
+    fn with_file(mut self, read: impl FnOnce(&Path) -> Result<String, String>) -> Self {
+        let Some((_, name)) = self.value(CONFIG.name) else { return self };
+        match read(Path::new(&name)).map_err(|error| vec![error]).and_then(|text| settings::of_file(&text)) {
+            Ok(settings) => self.file = (name, settings),
+            Err(errors) => self.errors.extend(errors.into_iter().map(|error| format!("{name}: {error}"))),
+        }
+        self
+    }
+
     /// An empty variable is none.
     fn variable(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|value| !value.is_empty())
     }
 
-    /// The value, and where it came from.
-    fn value(&self, (flag, variable, given): Source) -> Option<(&'static str, String)> {
-        given.map(|value| (flag, value)).or_else(|| self.variable(variable).map(|value| (variable, value)))
+    /// The value, and where it came from: a flag wins over its variable, and that over the file.
+    fn value(&self, name: &'static str) -> Option<(String, String)> {
+        let setting = settings::ALL.iter().find(|setting| setting.name == name)?;
+        // Commands that ask a running agent have few of the flags.
+        let flag = || self.matches.try_get_one::<String>(name).ok().flatten().cloned();
+        let in_file = || self.file.1.get(name).filter(|value| !value.is_empty()).cloned();
+        flag()
+            .map(|value| (format!("--{name}"), value))
+            .or_else(|| self.variable(setting.variable).map(|value| (setting.variable.to_owned(), value)))
+            .or_else(|| in_file().map(|value| (format!("{}: {name}", self.file.0), value)))
     }
 
-    fn plugins_root(&mut self, flag: Option<String>, uid: u32) -> PluginsRoot {
-        match self.value(("--plugins-root", "SCOPE_HTTP_REQUESTS_PLUGINS_ROOT", flag)) {
-            Some((source, root)) => {
-                if root.is_empty() {
-                    self.errors.push(format!("{source}: is empty"));
-                }
-                PluginsRoot { path: root.into(), fallbacks: Vec::new() }
-            }
-            None => {
-                let runtime = self.variable("XDG_RUNTIME_DIR");
-                let own = runtime.map(|folder| PathBuf::from(folder).join("scope-http-requests"));
-                let shared = PathBuf::from(format!("/tmp/scope-http-requests-{uid}"));
-                PluginsRoot { path: DEFAULT_PLUGINS_ROOT.into(), fallbacks: own.into_iter().chain([shared]).collect() }
-            }
+    /// A setting without a value: any value turns its variable on (no-color.org).
+    fn is_on(&mut self, setting: &Setting) -> bool {
+        if self.matches.try_get_one::<bool>(setting.name).ok().flatten() == Some(&true) {
+            return true;
         }
+        let in_file = self.file.1.get(setting.name).map_or("false", String::as_str);
+        if !matches!(in_file, "true" | "false" | "") {
+            self.errors.push(format!("{}: {}: {in_file:?} is neither true nor false", self.file.0, setting.name));
+        }
+        self.variable(setting.variable).is_some() || in_file == "true"
     }
 
-    fn probe(&mut self, hook: Option<String>, max_processes: Option<String>) -> ProbeConfig {
+    fn terminal(&mut self) -> When {
+        if self.matches.try_get_one("no-terminal").ok().flatten() == Some(&true) {
+            return When::Never;
+        }
+        self.one_of("terminal", &[("auto", When::Auto), ("always", When::Always), ("never", When::Never)])
+    }
+
+    fn path(&mut self, name: &'static str) -> Option<PathBuf> {
+        let (source, path) = self.value(name)?;
+        if path.is_empty() {
+            self.errors.push(format!("{source}: is empty"));
+        }
+        Some(path.into())
+    }
+
+    fn plugins_root(&mut self, uid: u32) -> PluginsRoot {
+        if let Some(path) = self.path(PLUGINS_ROOT.name) {
+            return PluginsRoot { path, fallbacks: Vec::new() };
+        }
+        let runtime = self.variable("XDG_RUNTIME_DIR");
+        let own = runtime.map(|folder| PathBuf::from(folder).join("scope-http-requests"));
+        let shared = PathBuf::from(format!("/tmp/scope-http-requests-{uid}"));
+        PluginsRoot { path: DEFAULT_PLUGINS_ROOT.into(), fallbacks: own.into_iter().chain([shared]).collect() }
+    }
+
+    fn probe(&mut self) -> ProbeConfig {
         ProbeConfig {
             hook: self.one_of(
-                ("--hook", "SCOPE_HTTP_REQUESTS_HOOK", hook),
+                "hook",
                 &[("auto", HookChoice::Auto), ("tracepoint", HookChoice::Tracepoint), ("fexit", HookChoice::Fexit)],
             ),
-            max_processes: self.max_processes(max_processes),
+            max_processes: self.max_processes(),
         }
     }
 
-    fn max_processes(&mut self, flag: Option<String>) -> u32 {
-        let Some((source, value)) = self.value(("--max-processes", "SCOPE_HTTP_REQUESTS_MAX_PROCESSES", flag)) else {
-            return MAX_PROCESSES;
-        };
+    fn max_processes(&mut self) -> u32 {
+        let Some((source, value)) = self.value("max-processes") else { return MAX_PROCESSES };
         match value.parse() {
             Ok(number) if PROCESS_LIMITS.contains(&number) => number,
             _ => {
@@ -297,14 +289,14 @@ impl<L: Fn(&str) -> Option<String>> Values<L> {
         }
     }
 
-    fn host(&mut self, flag: Option<String>) -> Option<HostName> {
-        let (source, name) = self.value(("--hostname", scope_host::VARIABLE, flag))?;
+    fn host(&mut self) -> Option<HostName> {
+        let (source, name) = self.value("hostname")?;
         HostName::parse(&name).map_err(|error| self.errors.push(format!("{source}: {error}"))).ok()
     }
 
     /// It becomes part of a field selector, so nothing but a node's name may pass.
-    fn node(&mut self, flag: Option<String>) -> Option<String> {
-        let (source, name) = self.value(("--node-name", "NODE_NAME", flag))?;
+    fn node(&mut self) -> Option<String> {
+        let (source, name) = self.value("node-name")?;
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
         if name.is_empty() || name.len() > MAX_NODE_NAME_BYTES || !name.chars().all(fits) {
             self.errors.push(format!("{source}: {name:?} is no name of a Kubernetes node"));
@@ -312,26 +304,15 @@ impl<L: Fn(&str) -> Option<String>> Values<L> {
         Some(name)
     }
 
-    fn cgroup_root(&mut self, flag: Option<String>) -> PathBuf {
-        let value = self.value(("--cgroup-root", "SCOPE_HTTP_REQUESTS_CGROUP_ROOT", flag));
-        let Some((source, root)) = value else { return DEFAULT_CGROUP_ROOT.into() };
-        if root.is_empty() {
-            self.errors.push(format!("{source}: is empty"));
-        }
-        root.into()
-    }
-
-    fn topologies(&mut self, flag: Option<String>) -> Topologies {
-        let value = self.value(("--topologies", "SCOPE_HTTP_REQUESTS_TOPOLOGIES", flag));
-        let Some((source, list)) = value else { return Topologies::ALL };
+    fn topologies(&mut self) -> Topologies {
+        let Some((source, list)) = self.value("topologies") else { return Topologies::ALL };
         let parsed = Topologies::parse(&list).map_err(|error| self.errors.push(format!("{source}: {error}")));
         parsed.unwrap_or(Topologies::ALL)
     }
 
     /// A port alone is one of the loopback address: whoever opens metrics to the network says so.
-    fn metrics_address(&mut self, flag: Option<String>) -> Option<SocketAddr> {
-        let source = ("--metrics-address", "SCOPE_HTTP_REQUESTS_METRICS_ADDRESS", flag);
-        let (source, address) = self.value(source)?;
+    fn metrics_address(&mut self) -> Option<SocketAddr> {
+        let (source, address) = self.value("metrics-address")?;
         let port = address.strip_prefix(':').unwrap_or(&address).parse();
         let parsed = match port {
             Ok(port) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
@@ -343,18 +324,16 @@ impl<L: Fn(&str) -> Option<String>> Values<L> {
         parsed
     }
 
-    fn log_level(&mut self, flag: Option<String>) -> String {
-        let Some((source, level)) = self.value(("--log-level", "RUST_LOG", flag)) else {
-            return DEFAULT_LOG_LEVEL.to_owned();
-        };
+    fn log_level(&mut self) -> String {
+        let Some((source, level)) = self.value("log-level") else { return DEFAULT_LOG_LEVEL.to_owned() };
         if let Err(error) = level.parse::<tracing_subscriber::EnvFilter>() {
             self.errors.push(format!("{source}: {level:?} is no log level or filter: {error}"));
         }
         level
     }
 
-    fn one_of<T: Copy>(&mut self, source: Source, choices: &[(&str, T)]) -> T {
-        let Some((source, value)) = self.value(source) else { return choices[0].1 };
+    fn one_of<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> T {
+        let Some((source, value)) = self.value(name) else { return choices[0].1 };
         if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == value) {
             return *choice;
         }

@@ -1,11 +1,25 @@
 //! Rows for the configuration: arguments and environment in, configuration or all errors out. PURE.
 use super::*;
+use crate::cli::{self, Call};
+use std::ffi::OsString;
 
 fn parse(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    parse_with_file(arguments, environment, Err("cannot be read: there is none".into()))
+}
+
+fn parse_with_file(
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    file: Result<&str, String>,
+) -> Result<Config, ConfigError> {
     let arguments = ["scope-http-requests"].iter().chain(arguments).map(OsString::from);
     let lookup =
         |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-    Config::parse(arguments, lookup, 1000)
+    let read = |_: &Path| file.map(str::to_owned);
+    match cli::parse(arguments, Outside { lookup, read, uid: 1000 })? {
+        Call::Count(config) => Ok(*config),
+        call => panic!("{call:?}"),
+    }
 }
 
 #[track_caller]
@@ -137,10 +151,54 @@ fn all_errors_are_told_at_once_with_their_source() {
     assert_eq!(sources, expected, "{errors:?}");
 }
 
+#[track_caller]
+fn check_file<T: PartialEq + std::fmt::Debug>(
+    (arguments, environment, file): (&[&str], &[(&str, &str)], &str),
+    part: impl Fn(Config) -> T,
+    expected: T,
+) {
+    let arguments = [&["--config=/etc/agent.yaml"], arguments].concat();
+    assert_eq!(part(parse_with_file(&arguments, environment, Ok(file)).unwrap()), expected);
+}
+
 #[test]
-fn help_fits_a_screen() {
-    let Err(ConfigError::Usage(help)) = parse(&["--help"], &[]) else { panic!("no help") };
-    let text = help.to_string();
-    assert!(text.lines().count() <= 40, "{text}");
-    assert!(text.contains("SCOPE_HOSTNAME"), "{text}");
+fn a_flag_beats_its_variable_and_that_beats_the_file() {
+    let format = |config: Config| config.log_format;
+    let variable = [("SCOPE_HTTP_REQUESTS_LOG_FORMAT", "human")];
+    check_file((&[], &[], "log-format: json"), format, LogFormat::Json);
+    check_file((&[], &variable, "log-format: json"), format, LogFormat::Human);
+    check_file((&["--log-format=auto"], &variable, "log-format: json"), format, LogFormat::Auto);
+    check_file((&[], &[], "hostname: a"), format, LogFormat::Auto);
+    check_file((&[], &[], "topologies: [pod]"), |config| config.topologies, Topologies::parse("pod").unwrap());
+    check_file((&[], &[], "plugins-root: /p"), |config| config.plugins_root.path, "/p".into());
+    check_file((&[], &[], "max-processes: 9"), |config| config.probe.max_processes, 9);
+    check_file((&["--no-terminal"], &[], "terminal: always"), |config| config.terminal, When::Never);
+    let colour = |config: Config| config.colour;
+    check_file((&[], &[], "no-colour: true"), colour, false);
+    check_file((&[], &[], "no-colour: false"), colour, true);
+    check_file((&[], &[("NO_COLOR", "0")], "no-colour: false"), colour, false);
+    check_file((&["--no-color"], &[], ""), colour, false);
+}
+
+#[test]
+fn the_file_is_named_by_flag_or_variable() {
+    let variable = [("SCOPE_HTTP_REQUESTS_CONFIG", "/etc/agent.yaml")];
+    let config = parse_with_file(&[], &variable, Ok("hostname: a")).unwrap();
+    assert_eq!(config.host.map(|host| host.to_string()).as_deref(), Some("a"));
+}
+
+#[test]
+fn errors_of_the_file_name_it_and_come_with_all_others() {
+    let errors = |file: Result<&str, String>| {
+        let error = parse_with_file(&["--config=/etc/agent.yaml", "--hook=x"], &[], file);
+        let Err(ConfigError::Values(errors)) = error else { panic!("{error:?}") };
+        errors.join("\n")
+    };
+    let text = errors(Err("cannot be read: none".into()));
+    assert!(text.starts_with("/etc/agent.yaml: cannot be read: none\n--hook: "), "{text}");
+    let text = errors(Ok("metrics-adress: 1"));
+    assert!(text.starts_with("/etc/agent.yaml: \"metrics-adress\" is no setting\n--hook: "), "{text}");
+    let text = errors(Ok("log-format: xml\nno-colour: maybe"));
+    assert!(text.contains("/etc/agent.yaml: log-format: \"xml\" is none of"), "{text}");
+    assert!(text.contains("/etc/agent.yaml: no-colour: \"maybe\" is neither"), "{text}");
 }

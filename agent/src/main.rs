@@ -4,41 +4,42 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use agent::cli::{self, Call};
 use agent::config::{Config, ConfigError};
 use agent::exit::Failure;
 use agent::kernel::Kernel;
 use agent::proc::ProcessTable;
 use agent::run::run;
-use agent::{ask, check};
-use agent::{telemetry, terminal};
+use agent::{ask, check, environment, telemetry, terminal, top};
 use tokio::runtime::Runtime;
 
 /// Where Kubernetes looks for the last words of a container.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 fn main() -> ExitCode {
-    let mut arguments: Vec<_> = std::env::args_os().collect();
-    if ask::is_asked(&arguments) {
-        return answered(ask::run(&arguments));
-    }
-    let wanted = check::take(&mut arguments);
-    let uid = rustix::process::getuid().as_raw();
-    let config = match Config::parse(arguments, |name| std::env::var(name).ok(), uid) {
-        Ok(config) => config,
+    match cli::parse(std::env::args_os(), environment::of_process()) {
+        Ok(Call::Count(config)) => count(*config),
+        Ok(Call::Check(config, json)) => checked(&config, json),
+        Ok(Call::Ask(config, request)) => answered(ask::ask(&config.plugins_root, request)),
+        Ok(Call::Top(config, top)) => {
+            top::run(&config, top).map_or_else(|failure| told(&failure), |()| ExitCode::SUCCESS)
+        }
+        Ok(Call::Print(bytes)) => {
+            // Whoever closed the pipe has read enough.
+            let _ = std::io::stdout().write_all(&bytes);
+            ExitCode::SUCCESS
+        }
         // Prints help, version or the fault.
         Err(ConfigError::Usage(usage)) if !usage.use_stderr() => usage.exit(),
         Err(ConfigError::Usage(usage)) => {
             let _ = usage.print();
-            return ended(&Failure::Usage(usage.to_string()));
+            ended(&Failure::Usage(usage.to_string()))
         }
-        Err(ConfigError::Values(errors)) => {
-            eprintln!("{}", errors.join("\n"));
-            return ended(&Failure::Usage(errors.join("\n")));
-        }
-    };
-    if let Some(wanted) = wanted {
-        return checked(&config, wanted);
+        Err(ConfigError::Values(errors)) => told(&Failure::Usage(errors.join("\n"))),
     }
+}
+
+fn count(config: Config) -> ExitCode {
     let lines = telemetry::start(&config, terminal::wanted(config.terminal));
     let probe = config.probe;
     let result = runtime().and_then(|runtime| {
@@ -63,12 +64,12 @@ fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Prints what was found; whether the agent can count is in the exit code.
-fn checked(config: &Config, wanted: check::Wanted) -> ExitCode {
+fn checked(config: &Config, json: bool) -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(failure) => return ended(&failure),
     };
-    let (text, can_count) = runtime.block_on(check::run(config, wanted));
+    let (text, can_count) = runtime.block_on(check::run(config, json));
     // Whoever closed the pipe has read enough.
     let _ = write!(std::io::stdout(), "{text}");
     if can_count { ExitCode::SUCCESS } else { ExitCode::from(Failure::Unavailable(String::new()).code()) }
@@ -87,6 +88,12 @@ fn answered(answer: Result<String, String>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says the reason.
+fn told(failure: &Failure) -> ExitCode {
+    eprintln!("{failure}");
+    ended(failure)
 }
 
 /// Leaves the reason where Kubernetes shows it, and gives the exit code.

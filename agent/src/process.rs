@@ -67,7 +67,7 @@ pub fn command_line(arguments: &[u8]) -> String {
 }
 
 /// A process chooses its own name: no control character of it reaches a terminal or a log.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 

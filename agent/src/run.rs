@@ -21,6 +21,7 @@ use crate::counts::requests;
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
 use crate::metrics::{self, Instruments, Meter};
+use crate::overview::{Facts, Overview};
 use crate::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
 use crate::pod_news::State;
 use crate::pod_watch::{self, Cluster, Pace};
@@ -28,7 +29,7 @@ use crate::pods::Pods;
 use crate::shutdown::{self, Shutdown};
 use crate::snapshot::Snapshot;
 use crate::telemetry::HeldLines;
-use crate::terminal::{self, Facts};
+use crate::terminal::{self, Controls};
 use crate::tick::{Clock, Probe, Processes, Sampler};
 use crate::{peer, scope_host, summary};
 
@@ -80,8 +81,7 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         Some(address) => Some(metrics::listen(address).await.map_err(Failure::Io)?),
         None => None,
     };
-    let facts =
-        Facts { probe: probe.description(), socket: socket.path().display().to_string(), colour: config.colour };
+    let facts = Facts { probe: probe.description(), socket: socket.path().display().to_string() };
     tracing::info!(%host, probe = facts.probe, socket = facts.socket, "counting");
 
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::empty(Arc::clone(&host))));
@@ -114,10 +114,11 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     let reports = Reports::new(snapshots.clone(), pulse)
         .with_topologies(config.topologies)
         .with_pods(pod_state)
+        .with_facts(facts.clone())
         .noted_by(instruments);
     let answers: Arc<dyn Answers> = Arc::new(reports);
     let serving = tokio::spawn(plugin::serve(listener, answers, Limits::DEFAULT, shutdown.clone()));
-    let mut showing = tokio::spawn(show(snapshots.clone(), facts, lines, shutdown));
+    let mut showing = tokio::spawn(show(snapshots.clone(), (facts, config.colour), lines, shutdown));
 
     let (reason, shown) = tokio::select! {
         name = signals.received() => (name, Ok(())),
@@ -233,12 +234,14 @@ where
 /// The live table if logs are held for one, else a line now and then.
 async fn show(
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    facts: Facts,
+    (facts, colour): (Facts, bool),
     lines: Option<HeldLines>,
     mut shutdown: Shutdown,
 ) -> io::Result<()> {
     if let Some(lines) = lines {
-        return terminal::run(snapshots, facts, lines, shutdown).await;
+        let picture =
+            |snapshot: &Arc<Snapshot>| (Arc::new(Overview::new(snapshot, &facts)), lines.last(terminal::NOTICES));
+        return terminal::run(snapshots, picture, (Controls::default(), colour), shutdown).await;
     }
     let mut due = interval_at(Instant::now() + SUMMARY, SUMMARY);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -283,7 +286,7 @@ fn say(fault: &mut Fault, action: &str, error: Option<&io::Error>) {
     }
 }
 
-fn terminal_failed(error: io::Error) -> Failure {
+pub(crate) fn terminal_failed(error: io::Error) -> Failure {
     Failure::Io(format!("cannot use the terminal: {error}; --no-terminal does without"))
 }
 
@@ -292,14 +295,15 @@ fn unwound<T>(joined: Result<T, tokio::task::JoinError>) -> T {
     joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-struct Signals {
+/// The signals that end the agent.
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -307,7 +311,7 @@ impl Signals {
         })
     }
 
-    async fn received(&mut self) -> &'static str {
+    pub(crate) async fn received(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

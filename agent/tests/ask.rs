@@ -2,35 +2,43 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use agent::ask;
+use agent::config::PluginsRoot;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
-use std::thread;
+use std::path::Path;
+use std::thread::{self, JoinHandle};
 
 /// What `scope-http-requests ARGUMENTS` prints when the agent answers like this; no agent for `None`.
 fn asked(arguments: &[&str], answer: Option<&'static str>) -> Result<String, String> {
     let root = tempfile::tempdir().unwrap();
-    let folder = root.path().join("http-requests");
-    std::fs::create_dir(&folder).unwrap();
-    let server = answer.map(|answer| {
-        let listener = UnixListener::bind(folder.join("http-requests.sock")).unwrap();
-        thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 1024];
-            let length = stream.read(&mut request).unwrap();
-            stream.write_all(answer.as_bytes()).unwrap();
-            String::from_utf8_lossy(&request[..length]).into_owned()
-        })
-    });
-    let root = format!("--plugins-root={}", root.path().display());
-    let line = ["scope-http-requests"].iter().chain(arguments).copied().chain([root.as_str()]);
+    let server = answer.map(|answer| serve(root.path(), answer));
+    let option = format!("--plugins-root={}", root.path().display());
+    let line = ["scope-http-requests"].iter().chain(arguments).copied().chain([option.as_str()]);
     let line: Vec<OsString> = line.map(Into::into).collect();
-    assert!(ask::is_asked(&line));
     let result = ask::run(&line);
     if let Some(server) = server {
         assert!(server.join().unwrap().starts_with("GET /"));
     }
     result
+}
+
+/// Answers one request, and gives it back. Whoever looks whether an agent serves sends none.
+fn serve(root: &Path, answer: &'static str) -> JoinHandle<String> {
+    let folder = root.join("http-requests");
+    std::fs::create_dir(&folder).unwrap();
+    let listener = UnixListener::bind(folder.join("http-requests.sock")).unwrap();
+    thread::spawn(move || {
+        loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).unwrap();
+            if length > 0 {
+                stream.write_all(answer.as_bytes()).unwrap();
+                return String::from_utf8_lossy(&request[..length]).into_owned();
+            }
+        }
+    })
 }
 
 fn fails_with(arguments: &[&str], answer: Option<&'static str>, words: &str) {
@@ -63,9 +71,46 @@ fn a_report_is_printed_if_scope_would_take_it() {
 }
 
 #[test]
-fn other_command_lines_are_the_agents_own() {
+fn a_command_line_that_asks_nothing_has_no_answer() {
     for line in [vec![], vec!["scope-http-requests"], vec!["scope-http-requests", "--help"]] {
         let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
-        assert!(!ask::is_asked(&line));
+        assert!(ask::run(&line).is_err());
     }
+}
+
+fn overview(answer: &'static str) -> Result<Option<u64>, String> {
+    let root = tempfile::tempdir().unwrap();
+    let server = serve(root.path(), answer);
+    let overview = ask::overview(root.path(), Some(7));
+    assert!(server.join().unwrap().starts_with("GET /overview?after=7 HTTP/1.1"));
+    overview.map(|overview| overview.map(|overview| overview.sequence))
+}
+
+#[test]
+fn an_overview_is_there_is_not_newer_or_is_none() {
+    assert_eq!(overview("HTTP/1.1 200 OK\r\n\r\n{\"sequence\": 8}"), Ok(Some(8)));
+    assert_eq!(overview("HTTP/1.1 204 No Content\r\n\r\n"), Ok(None));
+    for (answer, words) in [
+        ("HTTP/1.1 200 OK\r\n\r\n{\"sequence\": \"8\"}", "no overview: "),
+        ("HTTP/1.1 200 OK\r\n\r\n[[[[", "no overview: "),
+        ("HTTP/1.1 200 OK\r\n\r\n\u{fffd}", "no overview: "),
+        ("HTTP/1.1 404 Not Found\r\n\r\n", "older than this command"),
+        ("HTTP/1.1 503 no BTF\r\n\r\nno BTF\n", "503: no BTF"),
+        ("", "no HTTP answer"),
+    ] {
+        let error = overview(answer).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn the_first_folder_with_an_agent_is_asked() {
+    let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let paths = roots.each_ref().map(|root| root.path().to_owned());
+    let root = PluginsRoot { path: paths[0].clone(), fallbacks: vec![paths[1].clone()] };
+    assert_eq!(ask::served(&root), paths[0]);
+    let folder = paths[1].join("http-requests");
+    std::fs::create_dir(&folder).unwrap();
+    let _listener = UnixListener::bind(folder.join("http-requests.sock")).unwrap();
+    assert_eq!(ask::served(&root), paths[1]);
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use agent::health::Question;
+use agent::overview::Overview;
 use agent::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket, socket_path};
 use agent::shutdown::{self, Trigger};
 use agent::snapshot::Snapshot;
@@ -137,6 +138,32 @@ async fn a_tick_is_rendered_once_and_only_when_asked_for() {
     let second = answers.report().unwrap();
     assert_ne!(first.as_ptr(), second.as_ptr());
     assert_eq!(second.as_ptr(), answers.report().unwrap().as_ptr());
+}
+
+#[tokio::test]
+async fn an_overview_is_given_once_a_tick() {
+    let (sender, answers) = reports();
+    let server = start(answers, Limits::DEFAULT);
+    let mut client = connect(&server.path).await;
+    sender.send_replace(Arc::new(Snapshot { sequence: 7, ..Snapshot::empty("node-1".into()) }));
+    for (uri, expected) in [
+        ("/overview", 200),
+        ("/overview?after=6", 200),
+        ("/overview?after=7", 204),
+        ("/overview?x=y&after=7", 204),
+        ("/overview?after=x", 200),
+        ("/overviews", 404),
+    ] {
+        let (response, body) = send(&mut client, Method::GET, uri).await;
+        assert_eq!(response.status(), expected, "{uri}");
+        if expected == 200 {
+            let overview = Overview::of_json(std::str::from_utf8(&body).unwrap()).unwrap();
+            assert_eq!((overview.sequence, overview.host.as_str()), (7, "node-1"));
+        }
+    }
+    assert_eq!(send(&mut client, Method::POST, "/overview").await.0.status(), 405);
+    let server = start(Arc::new(Refusal("no BTF".into())), Limits::DEFAULT);
+    assert_eq!(send(&mut connect(&server.path).await, Method::GET, "/overview").await.0.status(), 503);
 }
 
 #[tokio::test]

@@ -32,14 +32,28 @@ fn check(arguments: &[&str], code: i32, said: &[&str]) {
 
 #[test]
 fn help_and_version_are_no_errors() {
-    check(&["--version"], 0, &["scope-http-requests 0."]);
-    check(&["--help"], 0, &["--plugins-root", "SCOPE_HOSTNAME", "69"]);
+    check(&["--version"], 0, &["scope-http-requests 0.", "commit ", "kernel readers"]);
+    check(&["--help"], 0, &["--plugins-root", "Examples:", "69"]);
+    check(&["completions", "bash"], 0, &["complete -F _scope__http__requests"]);
+    check(&["man"], 0, &[".TH scope-http-requests 1"]);
 }
 
 #[test]
 fn wrong_values_are_told_all_at_once() {
     check(&["--hostname=a;b", "--log-format=xml"], 64, &["--hostname", "--log-format"]);
     check(&["--no-such-flag"], 64, &["--no-such-flag"]);
+}
+
+#[test]
+fn a_file_has_settings_and_its_errors_are_told_with_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.yaml");
+    let (option, name) = (format!("--config={}", file.display()), file.display().to_string());
+    check(&[&option, "--hook=x"], 64, &[&name, "cannot be read", "--hook"]);
+    fs::write(&file, "log_format: json\n").unwrap();
+    check(&[&option], 64, &[&format!("{name}: \"log_format\" is no setting")]);
+    fs::write(&file, "plugins-root: /nonexistent\n").unwrap();
+    check(&["report", &option], 1, &["no answer on /nonexistent/http-requests/http-requests.sock"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use agent::cgroup::candidates;
-use agent::config::Config;
+use agent::cli;
 use agent::counts::{Pid, ProcessCounts, Reading};
 use agent::exit::Failure;
 use agent::plugin::socket_path;
@@ -113,7 +113,7 @@ fn start(server: &ApiServer, user: Value) -> Agent {
         option("plugins-root", folder.path()),
         option("kubeconfig", &kubeconfig),
     ];
-    let config = Config::parse(arguments, |_| None, 0).unwrap();
+    let config = cli::config_of(arguments);
     let task = tokio::spawn(agent::run::run(config, None, || Ok::<_, Infallible>(Steady(0)), Contained));
     Agent { folder, lines, task, _log: log }
 }

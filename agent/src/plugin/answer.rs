@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::health::{self, Question, Vitals};
 use crate::metrics::Instruments;
+use crate::overview::{self, Facts, Overview};
 use crate::pod_news;
 use crate::report::Content;
 use crate::serve::{of_type, refused, text};
@@ -29,6 +30,15 @@ pub trait Answers: Send + Sync {
     ///
     /// One line for people.
     fn report(&self) -> Result<Bytes, String>;
+
+    /// The last tick as the live table shows it, unless it is the one with this number.
+    ///
+    /// # Errors
+    ///
+    /// One line for people.
+    fn overview(&self, _after: Option<u64>) -> Result<Option<Bytes>, String> {
+        Err("nothing to show".to_owned())
+    }
 
     /// One line that says what is wrong, if something is.
     fn complaint(&self, question: Question) -> Option<String>;
@@ -97,6 +107,7 @@ pub struct Reports {
     compared: AtomicU32,
     warned: AtomicBool,
     instruments: Instruments,
+    facts: Facts,
 }
 
 impl Reports {
@@ -114,6 +125,7 @@ impl Reports {
             compared: AtomicU32::new(0),
             warned: AtomicBool::new(false),
             instruments: Instruments::default(),
+            facts: Facts::default(),
         }
     }
 
@@ -127,6 +139,12 @@ impl Reports {
     #[must_use]
     pub fn with_pods(self, pods: watch::Receiver<pod_news::State>) -> Self {
         Self { pods: Some(pods), ..self }
+    }
+
+    /// Says so to whoever shows a live table.
+    #[must_use]
+    pub fn with_facts(self, facts: Facts) -> Self {
+        Self { facts, ..self }
     }
 
     /// Notes there what reports cost and how often Scope asks.
@@ -157,6 +175,13 @@ impl Answers for Reports {
         self.instruments.report_bytes.set(report.len() as u64);
         *rendered = Some((snapshot.sequence, report.clone()));
         Ok(report)
+    }
+
+    /// Not kept: few look, and what they look at changes each second.
+    fn overview(&self, after: Option<u64>) -> Result<Option<Bytes>, String> {
+        let snapshot = Arc::clone(&self.snapshots.borrow());
+        let is_new = after != Some(snapshot.sequence);
+        Ok(is_new.then(|| Overview::new(&snapshot, &self.facts).json().into()))
     }
 
     fn complaint(&self, question: Question) -> Option<String> {
@@ -197,6 +222,10 @@ impl Answers for Refusal {
         Err(self.0.clone())
     }
 
+    fn overview(&self, _after: Option<u64>) -> Result<Option<Bytes>, String> {
+        Err(self.0.clone())
+    }
+
     /// It is not restarted for this: it ends by itself.
     fn complaint(&self, question: Question) -> Option<String> {
         Pulse::new().complaint(question, Some(&self.0))
@@ -204,9 +233,10 @@ impl Answers for Refusal {
 }
 
 pub(super) fn answer<B: Body>(answers: &dyn Answers, request: &Request<B>, peer: Option<u32>) -> Response<Full<Bytes>> {
-    let question = Question::at(request.uri().path());
-    if question.is_none() && request.uri().path() != "/report" {
-        return text(StatusCode::NOT_FOUND, "the paths are /report, /health/live and /health/ready\n");
+    let path = request.uri().path();
+    let question = Question::at(path);
+    if question.is_none() && !matches!(path, "/report" | overview::PATH) {
+        return text(StatusCode::NOT_FOUND, "the paths are /report, /overview, /health/live and /health/ready\n");
     }
     if let Some(refusal) = refused(request.method()) {
         return refusal;
@@ -219,6 +249,13 @@ pub(super) fn answer<B: Body>(answers: &dyn Answers, request: &Request<B>, peer:
             Some(complaint) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{complaint}\n")),
         };
     }
+    if path == overview::PATH {
+        return match answers.overview(after(request.uri().query())) {
+            Ok(Some(overview)) => of_type("application/json", overview),
+            Ok(None) => text(StatusCode::NO_CONTENT, ""),
+            Err(cause) => refusal(cause),
+        };
+    }
     if scope_host::is_scope(request.uri().query()) {
         answers.polled_by_scope(peer);
     }
@@ -226,6 +263,11 @@ pub(super) fn answer<B: Body>(answers: &dyn Answers, request: &Request<B>, peer:
         Ok(report) => of_type("application/json", report),
         Err(cause) => refusal(cause),
     }
+}
+
+/// The number of the tick that whoever asks has seen.
+fn after(query: Option<&str>) -> Option<u64> {
+    query?.split('&').find_map(|parameter| parameter.strip_prefix("after=")?.parse().ok())
 }
 
 fn refusal(cause: String) -> Response<Full<Bytes>> {

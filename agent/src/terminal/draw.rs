@@ -6,80 +6,130 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Text};
 use ratatui::widgets::{Cell, Row, Table};
 
+use super::controls::Sort;
 use super::view::{self, View};
 use crate::history::LENGTH;
 
+/// From this width on there is room for the PID and the share.
+const MIDDLE: u16 = 56;
 /// From this width on there is room for a sparkline.
-const WIDE: u16 = 72;
-/// Everything but the sparkline and the process's name.
-const NUMBERS_WIDTH: u16 = 8 + 11 + 15 + 9 + 5;
-/// The process's name gets at least this.
-const NAME_WIDTH: u16 = 24;
+const WIDE: u16 = 76;
+/// From this width on there is room for everything.
+const FULL: u16 = 110;
+/// The name gets at least this.
+const NAME_WIDTH: u16 = 20;
+
+const NUMBER_WIDTH: u16 = 8;
+const RATE_WIDTH: u16 = 10;
+const TOTAL_WIDTH: u16 = 14;
+const SHARE_WIDTH: u16 = 6;
+const UNSYNCED_WIDTH: u16 = 8;
 
 /// Draws the view over the whole frame.
 pub(super) fn draw(frame: &mut Frame, view: &View) {
-    let notices = view.notices.len() as u16;
+    let head = view.facts.len() as u16 + 2;
+    let foot = view.notices.len() as u16 + 1;
     let [head, table, foot] =
-        Layout::vertical([Constraint::Length(4), Constraint::Min(1), Constraint::Length(notices + 1)])
-            .areas(frame.area());
+        Layout::vertical([Constraint::Length(head), Constraint::Min(1), Constraint::Length(foot)]).areas(frame.area());
     draw_head(frame, head, view);
     draw_table(frame, table, view);
-    draw_foot(frame, foot, view, usize::from(table.height.saturating_sub(1)));
+    draw_foot(frame, foot, view);
 }
 
 fn draw_head(frame: &mut Frame, area: Rect, view: &View) {
-    let certainty = if view.is_exact { Style::new().add_modifier(Modifier::DIM) } else { warning(view) };
-    let faint = Style::new().add_modifier(Modifier::DIM);
-    let lines = [
-        Line::styled(view.title.as_str(), Style::new().add_modifier(Modifier::BOLD)),
-        Line::styled(view.facts[0].as_str(), faint),
-        Line::styled(view.facts[1].as_str(), faint),
-        Line::styled(view.losses.as_str(), certainty),
+    let certainty = if view.is_exact { faint() } else { warning(view) };
+    let title = Line::styled(view.title.as_str(), Style::new().add_modifier(Modifier::BOLD));
+    let facts = view.facts.iter().map(|fact| Line::styled(fact.as_str(), faint()));
+    let certainty = Line::styled(view.certainty.as_str(), certainty);
+    frame.render_widget(Text::from_iter([title].into_iter().chain(facts).chain([certainty])), area);
+}
+
+/// A column of the table.
+struct Column {
+    width: Constraint,
+    title: Cell<'static>,
+    cell: fn(&view::Line, &View, u16) -> Cell<'static>,
+}
+
+/// The columns for which this width has room.
+fn columns(width: u16, view: &View) -> Vec<Column> {
+    let column =
+        |columns: u16, title: &str, cell| Column { width: Constraint::Length(columns), title: right(title), cell };
+    let [name, number] = view.titles;
+    let mark = |title: &str, column: Sort| match (view.sort == column, view.reversed) {
+        (false, _) => title.to_owned(),
+        (true, false) => format!("{title}▼"),
+        (true, true) => format!("{title}▲"),
+    };
+    let mut columns = vec![
+        Column { width: Constraint::Min(8), title: Cell::new(mark(name, Sort::Name)), cell: name_cell },
+        column(NUMBER_WIDTH, number, |line, _, _| right(&line.number)),
+        column(RATE_WIDTH, &mark("REQ/S", Sort::Rate), rate_cell),
     ];
-    frame.render_widget(Text::from_iter(lines), area);
+    if width < MIDDLE {
+        columns.remove(1);
+    }
+    let numbers = NUMBER_WIDTH + RATE_WIDTH + TOTAL_WIDTH + SHARE_WIDTH + 5;
+    let numbers = if width < FULL { numbers } else { numbers + UNSYNCED_WIDTH + 1 };
+    if width >= WIDE {
+        let minute = width.saturating_sub(numbers + NAME_WIDTH).min(LENGTH as u16);
+        let title = Cell::new("LAST MINUTE");
+        columns.push(Column { width: Constraint::Length(minute), title, cell: minute_cell });
+    }
+    columns.push(column(TOTAL_WIDTH, &mark("TOTAL", Sort::Total), |line, _, _| right(&line.total)));
+    if width >= MIDDLE {
+        columns.push(column(SHARE_WIDTH, "SHARE", |line, _, _| right(&line.share)));
+    }
+    if width >= FULL {
+        columns.push(column(UNSYNCED_WIDTH, "UNSYNCED", unsynced_cell));
+    }
+    columns
 }
 
 fn draw_table(frame: &mut Frame, area: Rect, view: &View) {
-    let is_wide = area.width >= WIDE;
-    let spare = area.width.saturating_sub(NUMBERS_WIDTH + NAME_WIDTH);
-    let minute = if is_wide { spare.min(LENGTH as u16) } else { 0 };
-    let mut widths = vec![Constraint::Min(8), Constraint::Length(8), Constraint::Length(11)];
-    let mut titles = vec![Cell::new("PROCESS"), right("PID"), right("REQ/S")];
-    if is_wide {
-        widths.push(Constraint::Length(minute));
-        titles.push(Cell::new("LAST MINUTE"));
-    }
-    widths.extend([Constraint::Length(15), Constraint::Length(9)]);
-    titles.extend([right("TOTAL"), right("UNSYNCED")]);
-    let rows = view.rows.iter().map(|row| draw_row(row, view, is_wide.then_some(usize::from(minute))));
-    let header = Row::new(titles).style(Style::new().add_modifier(Modifier::REVERSED));
+    let columns = columns(area.width, view);
+    let widths: Vec<_> = columns.iter().map(|column| column.width).collect();
+    let width = |column: &Column| match column.width {
+        Constraint::Length(width) => width,
+        _ => area.width,
+    };
+    let row = |line| Row::new(columns.iter().map(|column| (column.cell)(line, view, width(column))));
+    let rows: Vec<_> = view.lines.iter().map(row).collect();
+    let header = Row::new(columns.iter().map(|column| column.title.clone()));
+    let header = header.style(Style::new().add_modifier(Modifier::REVERSED));
     frame.render_widget(Table::new(rows, widths).header(header).column_spacing(1), area);
 }
 
-fn draw_row<'a>(row: &'a view::Row, view: &View, minute: Option<usize>) -> Row<'a> {
-    let busy = if row.is_busy { accent(view) } else { Style::new().add_modifier(Modifier::DIM) };
-    let mut cells = vec![Cell::new(row.process.as_str()), right(&row.pid), right(&row.rate).style(busy)];
-    if let Some(width) = minute {
-        // The newest is at the right edge.
-        let skipped = row.minute.chars().count().saturating_sub(width);
-        let newest: String = row.minute.chars().skip(skipped).collect();
-        cells.push(Cell::new(Text::from(newest).alignment(Alignment::Right)).style(accent(view)));
-    }
-    let unsynced = if row.unsynced == "0" { Style::new() } else { warning(view) };
-    cells.extend([right(&row.total), right(&row.unsynced).style(unsynced)]);
-    Row::new(cells)
+fn name_cell(line: &view::Line, _: &View, _: u16) -> Cell<'static> {
+    Cell::new(line.name.clone())
 }
 
-fn draw_foot(frame: &mut Frame, area: Rect, view: &View, room: usize) {
-    let hidden = view.hidden + view.rows.len().saturating_sub(room);
-    let more = if hidden == 0 { String::new() } else { format!("   {hidden} more processes") };
-    let keys = Line::styled(format!("q quits{more}"), Style::new().add_modifier(Modifier::DIM));
+fn rate_cell(line: &view::Line, view: &View, _: u16) -> Cell<'static> {
+    right(&line.rate).style(if line.is_busy { accent(view) } else { faint() })
+}
+
+/// The newest is at the right edge.
+fn minute_cell(line: &view::Line, view: &View, width: u16) -> Cell<'static> {
+    let skipped = line.minute.chars().count().saturating_sub(usize::from(width));
+    right(&line.minute.chars().skip(skipped).collect::<String>()).style(accent(view))
+}
+
+fn unsynced_cell(line: &view::Line, view: &View, _: u16) -> Cell<'static> {
+    right(&line.unsynced).style(if line.unsynced == "0" { Style::new() } else { warning(view) })
+}
+
+fn draw_foot(frame: &mut Frame, area: Rect, view: &View) {
     let notices = view.notices.iter().map(|notice| Line::raw(notice.as_str()));
+    let keys = Line::styled(view.foot.as_str(), faint());
     frame.render_widget(Text::from_iter(notices.chain([keys])), area);
 }
 
-fn right(text: &str) -> Cell<'_> {
-    Cell::new(Text::from(text).alignment(Alignment::Right))
+fn right(text: &str) -> Cell<'static> {
+    Cell::new(Text::from(text.to_owned()).alignment(Alignment::Right))
+}
+
+fn faint() -> Style {
+    Style::new().add_modifier(Modifier::DIM)
 }
 
 fn accent(view: &View) -> Style {

@@ -1,48 +1,79 @@
 //! Golden screens. PURE but for the golden files, which UPDATE_GOLDEN=1 rewrites.
 use super::*;
 use crate::golden;
-use crate::snapshot::tests_support::{process, snapshot};
-use crate::terminal::Facts;
+use crate::overview::{Facts, Grouping, Overview};
+use crate::snapshot::tests_support::{placed, process, snapshot};
+use crate::terminal::Controls;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-fn screen(width: u16, height: u16, colour: bool) -> Terminal<TestBackend> {
+fn overview() -> Overview {
     let mut rates: Vec<f32> = (0..60).map(|tick| (tick % 20) as f32 * 10.0).collect();
     rates.push(123.4);
-    let mut state = snapshot(vec![process(42, &rates, 1_234_567), process(7, &[0.0], 3), process(9, &[], 1)]);
-    state.processes[1].totals.unsynced = 2;
+    let mut state = snapshot(vec![
+        placed(process(42, &rates, 1_234_567), "web-1", Some('a')),
+        placed(process(43, &[0.0, 10.0, 41.1], 89), "web-1", Some('b')),
+        process(7, &[0.0], 3),
+        process(9, &[], 1),
+    ]);
+    state.processes[2].totals.unsynced = 2;
     state.losses.skipped_calls = 4;
     state.ended.processes = 1000;
     let facts = Facts {
         probe: "tp_btf/skb_copy_datagram_iovec".into(),
         socket: "/var/run/scope/plugins/http-requests/http-requests.sock".into(),
-        colour,
     };
+    Overview::new(&state, &facts)
+}
+
+fn screen((width, height): (u16, u16), controls: &Controls, colour: bool) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let notices = vec!["INFO counting".to_owned()];
-    terminal.draw(|frame| draw(frame, &View::new(&state, &facts, notices, height))).unwrap();
+    terminal.draw(|frame| draw(frame, &View::new(&overview(), controls, notices, (height, colour)))).unwrap();
     terminal
+}
+
+#[track_caller]
+fn check(name: &str, size: (u16, u16), controls: &Controls) {
+    golden::check(name, &screen(size, controls, true).backend().to_string());
 }
 
 #[test]
 fn wide() {
-    golden::check("screen-wide.txt", &screen(160, 12, true).backend().to_string());
+    check("screen-wide.txt", (160, 16), &Controls::default());
 }
 
 #[test]
 fn usual() {
-    golden::check("screen-80x24.txt", &screen(80, 24, true).backend().to_string());
+    check("screen-80x24.txt", (80, 24), &Controls::default());
 }
 
 #[test]
 fn narrow_and_low() {
-    golden::check("screen-narrow.txt", &screen(60, 8, true).backend().to_string());
+    check("screen-narrow.txt", (60, 8), &Controls::default());
+    check("screen-very-narrow.txt", (40, 10), &Controls::default());
+}
+
+#[test]
+fn by_container_and_pod() {
+    let controls = Controls { by: Grouping::Container, sort: Sort::Name, ..Controls::default() };
+    check("screen-containers.txt", (100, 14), &controls);
+    let controls = Controls { by: Grouping::Pod, sort: Sort::Total, reversed: true, ..Controls::default() };
+    check("screen-pods.txt", (100, 14), &controls);
+}
+
+#[test]
+fn filtered_and_paused() {
+    let typing = Controls { filter: "web".into(), typing: true, ..Controls::default() };
+    check("screen-typing.txt", (80, 14), &typing);
+    let kept = Controls { paused: true, offset: 9, typing: false, ..typing };
+    check("screen-paused.txt", (80, 8), &kept);
 }
 
 #[test]
 fn the_smallest_screens_do_not_panic() {
-    for (width, height) in [(1, 1), (2, 3), (10, 5), (300, 2)] {
-        screen(width, height, true);
+    for size in [(1, 1), (2, 3), (10, 5), (300, 2)] {
+        screen(size, &Controls::default(), true);
     }
 }
 
@@ -51,6 +82,6 @@ fn no_colour_means_none() {
     let colourful = |terminal: &Terminal<TestBackend>| {
         terminal.backend().buffer().content.iter().any(|cell| (cell.fg, cell.bg) != (Color::Reset, Color::Reset))
     };
-    assert!(colourful(&screen(100, 12, true)));
-    assert!(!colourful(&screen(100, 12, false)));
+    assert!(colourful(&screen((100, 12), &Controls::default(), true)));
+    assert!(!colourful(&screen((100, 12), &Controls::default(), false)));
 }

@@ -1,22 +1,25 @@
 //! The live table on a terminal. EDGE.
 
+mod controls;
 mod draw;
+pub mod lines;
 mod view;
 
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use ratatui::Terminal;
 use ratatui::backend::Backend;
 use tokio::sync::{mpsc, watch};
 
-pub use view::Facts;
+pub use controls::{Controls, Sort};
+pub use view::NOTICES;
 
 use crate::config::When;
+use crate::overview::Overview;
 use crate::shutdown::Shutdown;
-use crate::snapshot::Snapshot;
-use crate::telemetry::HeldLines;
+use controls::Outcome;
 use view::View;
 
 /// Keys that wait to be looked at; somebody who types faster waits.
@@ -25,9 +28,12 @@ const PENDING_KEYS: usize = 16;
 /// What a person did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
-    Quit,
+    Key(KeyEvent),
     Redraw,
 }
+
+/// What is to be shown now: the last tick, and lines about it.
+pub type Picture = (Arc<Overview>, Vec<String>);
 
 /// Whether the table is to be shown here.
 #[must_use]
@@ -39,21 +45,21 @@ pub fn wanted(when: When) -> bool {
     }
 }
 
-/// Shows the table until somebody quits or the agent ends; the terminal is left as it was found,
+/// Shows what the source has until somebody quits or it is asked to end; the terminal is left as it was found,
 /// after a panic too.
 ///
 /// # Errors
 ///
 /// The terminal cannot be used.
-pub async fn run(
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    facts: Facts,
-    lines: HeldLines,
+pub async fn run<T>(
+    source: watch::Receiver<T>,
+    picture: impl Fn(&T) -> Picture,
+    (controls, colour): (Controls, bool),
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let _restored = Restored;
-    show(&mut terminal, snapshots, &facts, &lines, inputs(), shutdown).await.map_err(io::Error::other)
+    show(&mut terminal, source, picture, (controls, colour), inputs(), shutdown).await.map_err(io::Error::other)
 }
 
 struct Restored;
@@ -64,27 +70,34 @@ impl Drop for Restored {
     }
 }
 
-async fn show<B: Backend>(
+async fn show<B: Backend, T>(
     terminal: &mut Terminal<B>,
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    facts: &Facts,
-    lines: &HeldLines,
+    mut source: watch::Receiver<T>,
+    picture: impl Fn(&T) -> Picture,
+    (mut controls, colour): (Controls, bool),
     mut inputs: mpsc::Receiver<Input>,
     mut shutdown: Shutdown,
 ) -> Result<(), B::Error> {
+    let (mut overview, mut notices) = picture(&source.borrow_and_update());
     loop {
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
         terminal.draw(|frame| {
-            let view = View::new(&snapshot, facts, lines.last(view::NOTICES), frame.area().height);
+            let view = View::new(&overview, &controls, notices.clone(), (frame.area().height, colour));
             draw::draw(frame, &view);
+            controls.offset = view.offset;
         })?;
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
-            changed = snapshots.changed() => if changed.is_err() { return Ok(()) },
+            changed = source.changed() => if changed.is_err() { return Ok(()) },
             input = inputs.recv() => match input {
                 Some(Input::Redraw) => {}
-                Some(Input::Quit) | None => return Ok(()),
+                Some(Input::Key(key)) => if controls.press(key) == Outcome::Quit { return Ok(()) },
+                None => return Ok(()),
             },
+        }
+        let (newest, said) = picture(&source.borrow_and_update());
+        notices = said;
+        if !controls.paused {
+            overview = newest;
         }
     }
 }
@@ -107,11 +120,7 @@ fn inputs() -> mpsc::Receiver<Input> {
 fn meaning(event: &Event) -> Option<Input> {
     match event {
         Event::Resize(..) => Some(Input::Redraw),
-        Event::Key(KeyEvent { kind: KeyEventKind::Press, code, modifiers, .. }) => match code {
-            KeyCode::Char('q' | 'Q') => Some(Input::Quit),
-            KeyCode::Char('c') if modifiers.contains(KeyModifiers::CONTROL) => Some(Input::Quit),
-            _ => None,
-        },
+        Event::Key(key) if key.kind == KeyEventKind::Press => Some(Input::Key(*key)),
         _ => None,
     }
 }
@@ -119,52 +128,103 @@ fn meaning(event: &Event) -> Option<Input> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overview::Facts;
     use crate::shutdown;
     use crate::snapshot::tests_support::{process, snapshot};
+    use crossterm::event::{KeyCode, KeyModifiers};
     use ratatui::backend::TestBackend;
 
-    fn facts() -> Facts {
-        Facts { probe: "probe".into(), socket: "socket".into(), colour: true }
+    fn overview(rates: &[f32]) -> Arc<Overview> {
+        let processes = rates.iter().zip(42..).map(|(rate, pid)| process(pid, &[*rate], 7)).collect();
+        Arc::new(Overview::new(&snapshot(processes), &Facts::default()))
     }
 
-    #[track_caller]
-    fn check(code: KeyCode, modifiers: KeyModifiers, expected: Option<Input>) {
-        assert_eq!(meaning(&Event::Key(KeyEvent::new(code, modifiers))), expected);
+    fn key(letter: char) -> Input {
+        Input::Key(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::NONE))
+    }
+
+    struct Shown {
+        sender: watch::Sender<Arc<Overview>>,
+        keys: mpsc::Sender<Input>,
+        trigger: shutdown::Trigger,
+        task: tokio::task::JoinHandle<String>,
+    }
+
+    fn shown() -> Shown {
+        let (sender, source) = watch::channel(overview(&[]));
+        let (keys, inputs) = mpsc::channel(1);
+        let (trigger, shutdown) = shutdown::channel();
+        let mut terminal = Terminal::new(TestBackend::new(80, 10)).unwrap();
+        let task = tokio::spawn(async move {
+            let picture = |overview: &Arc<Overview>| (Arc::clone(overview), vec!["a notice".to_owned()]);
+            show(&mut terminal, source, picture, (Controls::default(), true), inputs, shutdown).await.unwrap();
+            terminal.backend().to_string()
+        });
+        Shown { sender, keys, trigger, task }
+    }
+
+    impl Shown {
+        /// Sends one after another, each once the one before was looked at.
+        async fn press(&self, letters: &str) {
+            for letter in letters.chars() {
+                self.keys.send(key(letter)).await.unwrap();
+                while self.keys.capacity() == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+
+        async fn tick(&self, rates: &[f32]) {
+            self.sender.send(overview(rates)).unwrap();
+            tokio::task::yield_now().await;
+        }
     }
 
     #[test]
-    fn keys() {
-        check(KeyCode::Char('q'), KeyModifiers::NONE, Some(Input::Quit));
-        check(KeyCode::Char('c'), KeyModifiers::CONTROL, Some(Input::Quit));
-        check(KeyCode::Char('c'), KeyModifiers::NONE, None);
-        check(KeyCode::Enter, KeyModifiers::NONE, None);
+    fn what_is_no_key_pressed_is_ignored() {
+        let mut released = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
+        assert_eq!(meaning(&Event::Key(released)), Some(Input::Key(released)));
+        released.kind = KeyEventKind::Release;
+        assert_eq!(meaning(&Event::Key(released)), None);
         assert_eq!(meaning(&Event::Resize(1, 1)), Some(Input::Redraw));
+        assert_eq!(meaning(&Event::FocusLost), None);
     }
 
     #[tokio::test]
     async fn it_redraws_at_each_tick_and_ends_when_asked() {
-        let (sender, snapshots) = watch::channel(Arc::new(snapshot(vec![])));
-        let (keys, inputs) = mpsc::channel(1);
-        let (_trigger, shutdown) = shutdown::channel();
-        let mut terminal = Terminal::new(TestBackend::new(80, 10)).unwrap();
-        let task = tokio::spawn(async move {
-            show(&mut terminal, snapshots, &facts(), &HeldLines::default(), inputs, shutdown).await.unwrap();
-            terminal.backend().to_string()
-        });
+        let shown = shown();
         tokio::task::yield_now().await;
-        sender.send(Arc::new(snapshot(vec![process(42, &[1.0], 7)]))).unwrap();
-        tokio::task::yield_now().await;
-        keys.send(Input::Quit).await.unwrap();
-        assert!(task.await.unwrap().contains("server-42"));
+        shown.tick(&[1.0]).await;
+        shown.press("q").await;
+        let screen = shown.task.await.unwrap();
+        assert!(screen.contains("server-42") && screen.contains("a notice"), "{screen}");
+    }
+
+    #[tokio::test]
+    async fn what_is_paused_stays_as_it_is() {
+        let shown = shown();
+        shown.tick(&[1.0]).await;
+        shown.press(" ").await;
+        shown.tick(&[1.0, 2.0]).await;
+        shown.press("q").await;
+        let screen = shown.task.await.unwrap();
+        assert!(screen.contains("PAUSED") && screen.contains("server-42") && !screen.contains("server-43"), "{screen}");
+    }
+
+    #[tokio::test]
+    async fn after_a_pause_the_newest_is_shown() {
+        let shown = shown();
+        shown.press(" ").await;
+        shown.tick(&[1.0, 2.0]).await;
+        shown.press(" q").await;
+        let screen = shown.task.await.unwrap();
+        assert!(!screen.contains("PAUSED") && screen.contains("server-43"), "{screen}");
     }
 
     #[tokio::test]
     async fn it_ends_with_the_agent() {
-        let (_sender, snapshots) = watch::channel(Arc::new(snapshot(vec![])));
-        let (_keys, inputs) = mpsc::channel(1);
-        let (trigger, shutdown) = shutdown::channel();
-        trigger.pull();
-        let mut terminal = Terminal::new(TestBackend::new(80, 10)).unwrap();
-        show(&mut terminal, snapshots, &facts(), &HeldLines::default(), inputs, shutdown).await.unwrap();
+        let shown = shown();
+        shown.trigger.pull();
+        shown.task.await.unwrap();
     }
 }

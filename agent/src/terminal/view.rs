@@ -1,127 +1,154 @@
 //! What the live table says, before anything is drawn. PURE.
 
-use crate::counts::requests;
+use super::controls::{Controls, Sort};
 use crate::history::LENGTH;
-use crate::process::Identity;
-use crate::snapshot::{Process, Snapshot};
-use crate::summary::{busiest, joined, losses};
+use crate::overview::{Grouping, Overview, Row};
 
-/// How many log lines are shown below the table.
-pub(super) const NOTICES: usize = 3;
+/// How many lines are shown below the table.
+pub const NOTICES: usize = 3;
+/// A screen with fewer lines shows what counts: no facts, and one notice.
+const LOW: usize = 14;
 
 /// Levels of a sparkline; the lowest is a rate of zero.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-
-/// What does not change while the table is shown.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// How the probe reads.
-    pub probe: String,
-    /// Where Scope finds the plugin.
-    pub socket: String,
-    /// Whether colours may be used.
-    pub colour: bool,
-}
 
 /// The table's content, top to bottom.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct View {
     pub(super) title: String,
-    /// How it is counted and where Scope finds it.
-    pub(super) facts: [String; 2],
-    pub(super) losses: String,
+    /// How it is counted and where Scope finds it; nothing on a low screen.
+    pub(super) facts: Vec<String>,
+    pub(super) certainty: String,
     pub(super) is_exact: bool,
-    pub(super) rows: Vec<Row>,
-    /// Processes for which there was no room.
-    pub(super) hidden: usize,
+    /// Titles of the first two columns.
+    pub(super) titles: [&'static str; 2],
+    pub(super) sort: Sort,
+    pub(super) reversed: bool,
+    pub(super) lines: Vec<Line>,
     pub(super) notices: Vec<String>,
+    pub(super) foot: String,
+    /// Rows above the first that is shown; no more than there are.
+    pub(super) offset: usize,
     pub(super) colour: bool,
 }
 
-/// One process.
+/// One row.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Row {
-    pub(super) process: String,
-    pub(super) pid: String,
+pub(super) struct Line {
+    pub(super) name: String,
+    /// A process's PID, or the number of processes.
+    pub(super) number: String,
     pub(super) rate: String,
     pub(super) is_busy: bool,
     pub(super) minute: String,
     pub(super) total: String,
+    pub(super) share: String,
     pub(super) unsynced: String,
 }
 
 impl View {
     /// For a screen of so many lines: no more rows are made than it can show.
-    pub(super) fn new(snapshot: &Snapshot, facts: &Facts, notices: Vec<String>, height: u16) -> Self {
-        let rows: Vec<_> = busiest(snapshot, usize::from(height)).into_iter().map(Row::new).collect();
+    pub(super) fn new(
+        overview: &Overview,
+        controls: &Controls,
+        mut notices: Vec<String>,
+        (height, colour): (u16, bool),
+    ) -> Self {
+        let height = usize::from(height);
+        let is_low = height < LOW;
+        notices.drain(..notices.len().saturating_sub(if is_low { 1 } else { NOTICES }));
+        let facts = if is_low {
+            Vec::new()
+        } else {
+            vec![format!("probe {}", overview.probe), format!("Scope {}", overview.socket)]
+        };
+        // Beside rows there are title, certainty, the table's header and the foot.
+        let room = height.saturating_sub(4 + facts.len() + notices.len());
+        let table = overview.table(controls.by);
+        let rows = controls.apply(&table.rows);
+        let offset = controls.offset.min(rows.len().saturating_sub(room));
+        let shown = rows.iter().skip(offset).take(room);
+        let lines: Vec<_> = shown.map(|row| Line::new(row, overview.rate)).collect();
+        let hidden = rows.len() - lines.len() + if controls.filter.is_empty() { table.left_out } else { 0 };
         Self {
-            title: title(snapshot),
-            facts: [format!("probe {}", facts.probe), format!("Scope {}", facts.socket)],
-            is_exact: snapshot.losses.sum() == 0,
-            losses: certainty(snapshot),
-            hidden: snapshot.processes.len() - rows.len(),
-            rows,
+            title: title(overview, controls.paused),
+            facts,
+            is_exact: overview.exact,
+            certainty: overview.certainty.clone(),
+            titles: match controls.by {
+                Grouping::Process => ["PROCESS", "PID"],
+                Grouping::Container => ["CONTAINER", "PROCS"],
+                Grouping::Pod => ["POD", "PROCS"],
+            },
+            sort: controls.sort,
+            reversed: controls.reversed,
+            lines,
             notices,
-            colour: facts.colour,
+            foot: foot(controls, hidden),
+            offset,
+            colour,
         }
     }
 }
 
-/// Whether the numbers can be relied on.
-fn certainty(snapshot: &Snapshot) -> String {
-    let resynced = snapshot.losses.resynced;
-    match (losses(&snapshot.losses), joined(&snapshot.losses)) {
-        (lost, _) if !lost.is_empty() => format!("not certain: {lost}; certain again {resynced}"),
-        (_, 0) => "exact: nothing was lost".to_owned(),
-        (_, joined) => format!("exact, but for connections open before the probe: {joined}; certain again {resynced}"),
-    }
-}
-
-fn title(snapshot: &Snapshot) -> String {
-    let ended = match snapshot.ended.processes {
+fn title(overview: &Overview, paused: bool) -> String {
+    let ended = match overview.ended_processes {
         0 => String::new(),
         ended => format!(", {} ended", grouped(ended)),
     };
     format!(
-        "HTTP requests on {}: {:.1}/s, {} total, {} processes{ended}",
-        snapshot.host,
-        snapshot.rate,
-        grouped(requests(&snapshot.totals)),
-        grouped(snapshot.processes.len() as u64),
+        "{}HTTP requests on {}: {:.1}/s, {} total, {} processes{ended}",
+        if paused { "PAUSED  " } else { "" },
+        overview.host,
+        overview.rate,
+        grouped(overview.total),
+        grouped(overview.processes as u64),
     )
 }
 
-impl Row {
-    fn new(process: &Process) -> Self {
-        let identity = &process.identity;
+/// What is not shown comes first: a narrow screen cuts the keys.
+fn foot(controls: &Controls, hidden: usize) -> String {
+    if controls.typing {
+        return format!("filter: {}_   Enter keeps, Esc clears", controls.filter);
+    }
+    let filter = if controls.filter.is_empty() { String::new() } else { format!("filter: {}   ", controls.filter) };
+    let more = if hidden == 0 { String::new() } else { format!("{hidden} more   ") };
+    format!("{filter}{more}q quits  Tab groups  s sorts  r reverses  / filters  Space pauses")
+}
+
+impl Line {
+    fn new(row: &Row, all: f32) -> Self {
         Self {
-            process: name(identity).to_owned(),
-            pid: identity.pid.map_or_else(|| "-".to_owned(), |pid| pid.0.to_string()),
-            rate: format!("{:.1}", process.rate()),
-            is_busy: process.rate() > 0.0,
-            minute: sparkline(process),
-            total: grouped(process.requests()),
-            unsynced: grouped(process.totals.unsynced),
+            name: row.name.clone(),
+            number: match row.pid {
+                Some(pid) => pid.to_string(),
+                None if row.processes == 0 => "-".to_owned(),
+                None => grouped(row.processes as u64),
+            },
+            rate: format!("{:.1}", row.rate),
+            is_busy: row.rate > 0.0,
+            minute: sparkline(&row.history),
+            total: grouped(row.total),
+            share: share(row.rate, all),
+            unsynced: grouped(row.unsynced),
         }
     }
 }
 
-/// The command line without the folder of its program, which only takes room; else the command.
-fn name(identity: &Identity) -> &str {
-    let line = identity.command_line.as_str();
-    let program = line.split(' ').next().unwrap_or_default();
-    let folder = program.rfind('/').map_or(0, |slash| slash + 1);
-    if line.is_empty() { &identity.command } else { &line[folder..] }
+/// Of all requests of this tick.
+pub(super) fn share(rate: f32, all: f32) -> String {
+    if rate > 0.0 && all > 0.0 { format!("{:.1}%", (rate / all * 100.0).min(100.0)) } else { "-".to_owned() }
 }
 
-/// A character per tick, scaled to the process's own highest rate; the newest is last.
-fn sparkline(process: &Process) -> String {
-    let highest = process.history.highest();
+/// A character per tick, scaled to the row's own highest rate; the newest is last.
+fn sparkline(history: &[f32]) -> String {
+    let newest = &history[history.len().saturating_sub(LENGTH)..];
+    let highest = newest.iter().copied().fold(0.0, f32::max);
     let level = |rate: f32| match rate {
         rate if rate > 0.0 => (1 + (rate / highest * 6.99) as usize).min(LEVELS.len() - 1),
         _ => 0,
     };
-    process.history.last(LENGTH).map(|rate| LEVELS[level(rate)]).collect()
+    newest.iter().map(|rate| LEVELS[level(*rate)]).collect()
 }
 
 /// Thousands set apart by a blank.
@@ -140,8 +167,8 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overview::Facts;
     use crate::snapshot::tests_support::{process, snapshot};
-    use common::failure::Failure;
 
     #[test]
     fn numbers_are_grouped() {
@@ -152,45 +179,38 @@ mod tests {
 
     #[test]
     fn sparklines_scale_to_the_highest_rate() {
-        assert_eq!(sparkline(&process(1, &[0.0, 0.1, 50.0, 100.0], 1)), "▁▂▅█");
-        assert_eq!(sparkline(&process(1, &[0.0, 0.0], 1)), "▁▁");
-        assert_eq!(sparkline(&process(1, &[], 1)), "");
+        assert_eq!(sparkline(&[0.0, 0.1, 50.0, 100.0]), "▁▂▅█");
+        assert_eq!(sparkline(&[0.0, 0.0]), "▁▁");
+        assert_eq!(sparkline(&[]), "");
+        assert_eq!(sparkline(&[f32::NAN, f32::INFINITY, -1.0]).chars().count(), 3);
+        assert_eq!(sparkline(&[1.0; 1000]).chars().count(), LENGTH);
+    }
+
+    #[test]
+    fn shares() {
+        for (rate, all, text) in
+            [(0.0, 0.0, "-"), (0.0, 5.0, "-"), (1.0, 3.0, "33.3%"), (5.0, 5.0, "100.0%"), (6.0, 5.0, "100.0%")]
+        {
+            assert_eq!(share(rate, all), text);
+        }
     }
 
     #[track_caller]
-    fn check_name(command_line: &str, expected: &str) {
-        let command_line = command_line.to_owned();
-        let identity =
-            Identity { pid: None, command: "comm".into(), command_line, cgroup_id: 0, candidates: Box::default() };
-        assert_eq!(name(&identity), expected);
+    fn check_rows(offset: usize, height: u16, expected: (usize, usize, &str)) {
+        let state = snapshot((1..=10).map(|pid| process(pid, &[f64::from(pid) as f32], 1)).collect());
+        let controls = Controls { offset, ..Controls::default() };
+        let overview = Overview::new(&state, &Facts::default());
+        let view = View::new(&overview, &controls, vec!["a".into(), "b".into()], (height, false));
+        let first = view.lines.first().map(|line| line.number.as_str());
+        assert_eq!((view.lines.len(), view.offset, first.unwrap_or_default()), expected);
     }
 
     #[test]
-    fn names() {
-        check_name("", "comm");
-        check_name("/usr/bin/python3 -m http.server", "python3 -m http.server");
-        check_name("nginx: worker process", "nginx: worker process");
-        check_name("node /srv/app.js", "node /srv/app.js");
-        check_name("./a/b", "b");
-    }
-
-    #[test]
-    fn no_more_rows_than_fit() {
-        let facts = Facts { probe: String::new(), socket: String::new(), colour: false };
-        let state = snapshot((1..=10).map(|pid| process(pid, &[1.0], 1)).collect());
-        let view = View::new(&state, &facts, Vec::new(), 4);
-        assert_eq!((view.rows.len(), view.hidden), (4, 6));
-    }
-
-    #[test]
-    fn what_is_not_certain_is_said() {
-        let mut state = snapshot(vec![]);
-        let facts = Facts { probe: String::new(), socket: String::new(), colour: false };
-        let said = |state: &Snapshot| View::new(state, &facts, Vec::new(), 4).losses;
-        assert_eq!(said(&state), "exact: nothing was lost");
-        state.losses.failures[Failure::Joined as usize] = 2;
-        assert_eq!(said(&state), "exact, but for connections open before the probe: 2; certain again 0");
-        state.losses.skipped_calls = 1;
-        assert_eq!(said(&state), "not certain: skipped_calls 1; certain again 0");
+    fn no_more_rows_than_fit_and_no_scrolling_beyond_the_last() {
+        check_rows(0, 9, (4, 0, "10"));
+        check_rows(2, 9, (4, 2, "8"));
+        check_rows(usize::MAX, 9, (4, 6, "4"));
+        check_rows(5, 100, (10, 0, "10"));
+        check_rows(5, 0, (0, 5, ""));
     }
 }
