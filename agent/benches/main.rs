@@ -1,15 +1,20 @@
 //! The figures of docs/performance.md, as one table from one run.
 //!
-//! `make bench`, or `cargo bench --bench figures -- SECTION...` for some of it. Aims stand beside
-//! the figures; nothing here fails because of a time.
+//! `make bench`, or `cargo bench --bench figures -- SECTION...` for some of it; sections that take minutes only when
+//! named or recorded. Aims stand beside the figures; nothing here fails because of a time.
 
 mod agent_process;
+mod applications;
 mod cases;
+mod comparison;
 mod cpu;
 mod machine;
 mod nginx;
+mod pairs;
+mod processes;
 mod receive;
 mod record;
+mod redis;
 mod report;
 mod resources;
 mod spread;
@@ -30,28 +35,60 @@ struct Section {
     title: &'static str,
     /// Why it cannot be measured here.
     missing: fn() -> Option<&'static str>,
+    /// Takes minutes: only when named, or when the run is recorded.
+    long: bool,
     measure: fn() -> Figures,
 }
 
-const SECTIONS: [Section; 4] = [
+const SECTIONS: [Section; 7] = [
     Section {
         name: "receive",
         title: "A receive: the probe's time less that of an empty program on the same hook",
         missing: machine::lacks_root,
+        long: false,
         measure: receive::measure,
+    },
+    Section {
+        name: "comparison",
+        title: "Beside others, nginx under wrk: what each costs, and counts",
+        missing: missing_for_load,
+        long: false,
+        measure: comparison::measure,
     },
     Section {
         name: "throughput",
         title: "nginx under wrk, with and without the agent's process",
         missing: missing_for_load,
+        long: false,
         measure: throughput::measure,
     },
-    Section { name: "agent", title: "The agent's process", missing: missing_for_load, measure: resources::measure },
+    Section {
+        name: "agent",
+        title: "The agent's process",
+        missing: missing_for_load,
+        long: false,
+        measure: resources::measure,
+    },
     Section {
         name: "report",
         title: "User space at the most processes that are reported",
         missing: || None,
+        long: false,
         measure: report::measure,
+    },
+    Section {
+        name: "applications",
+        title: "Servers with and without the agent's process: CPU time",
+        missing: missing_for_applications,
+        long: true,
+        measure: applications::measure,
+    },
+    Section {
+        name: "processes",
+        title: "The agent's process with many processes",
+        missing: machine::lacks_root,
+        long: true,
+        measure: processes::measure,
     },
 ];
 
@@ -66,8 +103,11 @@ fn main() -> ExitCode {
     println!("{machine}\n");
     table::print_header();
     let (mut figures, mut failed) = (Vec::new(), false);
-    for section in SECTIONS.iter().filter(|section| wanted.is_empty() || wanted.iter().any(|name| name == section.name))
-    {
+    let is_wanted = |section: &&Section| match wanted.as_slice() {
+        [] => !section.long || record::is_asked(),
+        wanted => wanted.iter().any(|name| name == section.name),
+    };
+    for section in SECTIONS.iter().filter(is_wanted) {
         println!("{}", section.title);
         if let Some(missing) = (section.missing)() {
             println!("  SKIPPED: {missing}");
@@ -95,4 +135,11 @@ fn missing_for_load() -> Option<&'static str> {
     machine::lacks_root()
         .or_else(|| (!machine::has_command("nginx")).then_some("nginx is not installed"))
         .or_else(|| (!machine::has_command("wrk")).then_some("wrk is not installed"))
+}
+
+fn missing_for_applications() -> Option<&'static str> {
+    missing_for_load().or_else(|| {
+        let installed = ["redis-server", "redis-benchmark"].into_iter().all(machine::has_command);
+        (!installed).then_some("redis-server or redis-benchmark is not installed")
+    })
 }

@@ -53,6 +53,10 @@ impl Nginx {
         format!("http://{}/", self.address)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn workers(&self) -> &[u32] {
         &self.workers
     }
@@ -62,16 +66,34 @@ impl Nginx {
         self.workers.iter().map(|worker| cpu::time(*worker)).sum()
     }
 
+    /// The same, once every other connection has ended: what clients left when they ended is received too.
+    pub(crate) fn served_at_rest(&self) -> io::Result<u64> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.status()?.starts_with("Active connections: 1 ") {
+            if Instant::now() > deadline {
+                return Err(io::Error::other("nginx's connections do not end"));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.served()
+    }
+
     /// Requests it has received by its own account, this question included.
     pub(crate) fn served(&self) -> io::Result<u64> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.write_all(b"GET /status HTTP/1.0\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
+        let text = self.status()?;
         // "server accepts handled requests" and, in the next line, the numbers.
         let numbers = text.lines().skip_while(|line| !line.ends_with("handled requests")).nth(1);
         let requests = numbers.and_then(|numbers| numbers.split_ascii_whitespace().nth(2)?.parse().ok());
         requests.ok_or_else(|| io::Error::other(format!("nginx's status is not understood:\n{text}")))
+    }
+
+    /// The body of its status page.
+    fn status(&self) -> io::Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.write_all(b"GET /status HTTP/1.0\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text.split_once("\r\n\r\n").map_or_else(String::new, |(_, body)| body.to_owned()))
     }
 }
 

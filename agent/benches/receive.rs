@@ -4,7 +4,7 @@
 use std::io;
 
 use agent::config::ProbeConfig;
-use agent::kernel::{Baseline, Kernel, ProgramStatistics};
+use agent::kernel::{Comparison, Kernel, ProgramStatistics, StandIn};
 use aya::sys::{Stats, enable_stats};
 
 use crate::Figures;
@@ -32,14 +32,15 @@ struct Round {
 }
 
 /// What one program took.
-struct PerCall {
-    calls: u64,
-    nanoseconds: f64,
+pub(crate) struct PerCall {
+    pub(crate) calls: u64,
+    pub(crate) nanoseconds: f64,
 }
 
 pub(crate) fn measure() -> Figures {
     let kernel = Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok()))?;
-    let baseline = Baseline::load()?;
+    let mut comparison = Comparison::load()?;
+    let _attached = comparison.attach(StandIn::EmptyAtCopy)?;
     // The kernel counts as long as this is open. Unlike kernel.bpf_stats_enabled it needs no
     // restoring, however this process ends.
     let _statistics = enable_stats(Stats::RunTime)?;
@@ -47,12 +48,12 @@ pub(crate) fn measure() -> Figures {
     let mut rounds: Vec<Vec<Round>> = cases.iter().map(|_| Vec::with_capacity(ROUNDS)).collect();
     for _ in 0..ROUNDS {
         for (case, rounds) in cases.iter_mut().zip(&mut rounds) {
-            rounds.push(round(&kernel, &baseline, case)?);
+            rounds.push(round(&kernel, &comparison, case)?);
         }
     }
     let mut figures: Vec<Figure> = cases.iter().zip(&rounds).map(|(case, rounds)| figure(case, rounds)).collect();
     if crate::missing_for_load().is_none() {
-        figures.push(under_load(&kernel, &baseline)?);
+        figures.push(under_load(&kernel, &comparison)?);
     }
     let verified = kernel.program_statistics()?.verified_instructions;
     figures.push(
@@ -65,30 +66,30 @@ pub(crate) fn measure() -> Figures {
 
 /// A loop of one exchange keeps everything in the processor's caches. Here two programs contend for
 /// them.
-fn under_load(kernel: &Kernel, baseline: &Baseline) -> io::Result<Figure> {
+fn under_load(kernel: &Kernel, comparison: &Comparison) -> io::Result<Figure> {
     let nginx = Nginx::start()?;
     let mut nets = Vec::with_capacity(LOADED_ROUNDS);
     for _ in 0..LOADED_ROUNDS {
-        let round = observe(kernel, baseline, || Wrk::start(&nginx.url(), 1)?.finish().map(drop))?;
+        let round = observe(kernel, comparison, || Wrk::start(&nginx.url(), 1)?.finish().map(drop))?;
         nets.push(round.probe.nanoseconds - round.empty.nanoseconds);
     }
     Ok(Figure::new("nginx under wrk, a receive of either", "ns", Spread::of(nets))
         .note("half of them wrk's, of responses"))
 }
 
-fn round(kernel: &Kernel, baseline: &Baseline, case: &mut Case) -> io::Result<Round> {
-    observe(kernel, baseline, || (0..RECEIVES_PER_ROUND).try_for_each(|_| (case.exchange)()))
+fn round(kernel: &Kernel, comparison: &Comparison, case: &mut Case) -> io::Result<Round> {
+    observe(kernel, comparison, || (0..RECEIVES_PER_ROUND).try_for_each(|_| (case.exchange)()))
 }
 
-fn observe(kernel: &Kernel, baseline: &Baseline, receive: impl FnOnce() -> io::Result<()>) -> io::Result<Round> {
-    let before = (kernel.program_statistics()?, baseline.program_statistics()?);
+fn observe(kernel: &Kernel, comparison: &Comparison, receive: impl FnOnce() -> io::Result<()>) -> io::Result<Round> {
+    let before = (kernel.program_statistics()?, comparison.program_statistics(StandIn::EmptyAtCopy)?);
     receive()?;
-    let after = (kernel.program_statistics()?, baseline.program_statistics()?);
+    let after = (kernel.program_statistics()?, comparison.program_statistics(StandIn::EmptyAtCopy)?);
     Ok(Round { probe: PerCall::between(before.0, after.0), empty: PerCall::between(before.1, after.1) })
 }
 
 impl PerCall {
-    fn between(before: ProgramStatistics, after: ProgramStatistics) -> Self {
+    pub(crate) fn between(before: ProgramStatistics, after: ProgramStatistics) -> Self {
         let calls = after.runs - before.runs;
         let nanoseconds = (after.run_time_ns - before.run_time_ns) as f64 / calls.max(1) as f64;
         Self { calls, nanoseconds }

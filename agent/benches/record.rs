@@ -25,9 +25,13 @@ struct Measured<'a> {
     figures: &'a [Figure],
 }
 
+pub(crate) fn is_asked() -> bool {
+    std::env::var(SWITCH).is_ok_and(|value| value == "1")
+}
+
 /// Appends this run to the history, if somebody wants it there.
 pub(crate) fn append_if_asked(machine: &Machine, figures: &[(&str, Vec<Figure>)]) -> io::Result<()> {
-    if !std::env::var(SWITCH).is_ok_and(|value| value == "1") {
+    if !is_asked() {
         return Ok(());
     }
     let sections = figures.iter().map(|(section, figures)| Measured { section, figures }).collect();

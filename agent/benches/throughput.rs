@@ -1,20 +1,16 @@
 //! What the agent costs a server: nginx under wrk in pairs of windows, with and without the agent.
 
 use std::io;
-use std::thread;
-use std::time::Duration;
 
 use crate::Figures;
-use crate::agent_process::AgentProcess;
 use crate::nginx::Nginx;
+use crate::pairs::{self, Pair};
 use crate::spread::Spread;
 use crate::table::Figure;
 use crate::wrk::Wrk;
 
 const PAIRS: usize = 20;
-const WINDOW_SECONDS: u64 = 2;
-/// For the kernel to free what the last window left.
-const PAUSE: Duration = Duration::from_millis(200);
+const WINDOW_SECONDS: u64 = 1;
 
 /// What was seen in one window.
 struct Window {
@@ -23,26 +19,10 @@ struct Window {
     time_per_request: f64,
 }
 
-struct Pair {
-    without: Window,
-    with: Window,
-}
-
 pub(crate) fn measure() -> Figures {
     let nginx = Nginx::start()?;
-    window(&nginx, false)?; // Caches and clock rates settle.
-    let mut pairs = Vec::with_capacity(PAIRS);
-    for number in 0..PAIRS {
-        // A drift of the machine falls on both sides alike.
-        pairs.push(if number % 2 == 0 {
-            let without = window(&nginx, false)?;
-            Pair { without, with: window(&nginx, true)? }
-        } else {
-            let with = window(&nginx, true)?;
-            Pair { without: window(&nginx, false)?, with }
-        });
-    }
-    let figure = |name, unit, of: fn(&Pair) -> f64| Figure::new(name, unit, Spread::of(pairs.iter().map(of)));
+    let pairs = pairs::alternate(PAIRS, || window(&nginx))?;
+    let figure = |name, unit, of: fn(&Pair<Window>) -> f64| Figure::new(name, unit, Spread::of(pairs.iter().map(of)));
     let paired = format!("{PAIRS} pairs");
     Ok(vec![
         figure("requests/s without", "1/s", |pair| pair.without.requests_per_second),
@@ -66,15 +46,10 @@ pub(crate) fn measure() -> Figures {
     ])
 }
 
-fn window(nginx: &Nginx, with_agent: bool) -> io::Result<Window> {
-    let agent = with_agent.then(AgentProcess::start).transpose()?;
-    thread::sleep(PAUSE);
+fn window(nginx: &Nginx) -> io::Result<Window> {
     let before = nginx.time()?;
     let load = Wrk::start(&nginx.url(), WINDOW_SECONDS)?.finish()?;
     let time = nginx.time()? - before;
-    if let Some(agent) = agent {
-        agent.stop()?;
-    }
     Ok(Window {
         requests_per_second: load.per_second,
         time_per_request: time.as_secs_f64() * 1e6 / load.requests as f64,

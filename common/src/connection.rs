@@ -21,7 +21,9 @@ pub struct Connection {
     /// `AF_UNIX`: where in its buffer the next byte is expected; 0 at the start of a new one.
     pub buffer_offset: u32,
     /// `AF_UNIX`: not 0 when the connection is older than the probe and has not been read from since.
-    pub joined: u32,
+    pub joined: u16,
+    /// `AF_UNIX`, where two programs look at each read: not 0 from the first one's turn to the second one's.
+    pub taken: u16,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 64);
@@ -60,6 +62,15 @@ impl Connection {
         // Another buffer, and the rest of the last one was never read; or nothing is known of before.
         self.next = 0;
         UNKNOWN_GAP
+    }
+
+    /// Of two programs that are called for each read, either of which may be left out, says whether this one
+    /// is to look at it: the first always, the second if the first was left out.
+    #[inline(always)]
+    pub const fn takes_turn(&mut self, is_first: bool) -> bool {
+        let takes = is_first || self.taken == 0;
+        self.taken = is_first as u16;
+        takes
     }
 
     /// Takes note of a read of `length` bytes at `position`, on a socket that has `sent` so many
@@ -154,6 +165,18 @@ mod tests {
         };
         assert_eq!(read(), Arrival::Lost(Failure::Joined));
         assert_eq!(read(), Arrival::Try);
+    }
+
+    #[test]
+    fn of_two_programs_one_takes_each_read() {
+        let mut connection = Connection::default();
+        for (first_is_called, second_is_called) in
+            [(true, true), (false, true), (true, false), (true, true), (false, true)]
+        {
+            let first = first_is_called && connection.takes_turn(true);
+            let second = second_is_called && connection.takes_turn(false);
+            assert!(first != second, "{first_is_called} {second_is_called}");
+        }
     }
 
     #[test]

@@ -119,27 +119,14 @@ pub(crate) fn read_only_cast(structure: *const u8, type_id: u32) -> *const u8 {
 /// `void bpf_preempt_disable(void)`, since Linux 6.10: a task that is preempted inside the probe
 /// would make the kernel skip the probe for every other task on this CPU.
 #[inline(always)]
-fn hold_preemption() {
+pub(crate) fn hold_preemption() {
     call_without_arguments::<{ KernelFunction::PreemptDisable.placeholder() }>();
 }
 
 /// `void bpf_preempt_enable(void)`.
 #[inline(always)]
-fn release_preemption() {
+pub(crate) fn release_preemption() {
     call_without_arguments::<{ KernelFunction::PreemptEnable.placeholder() }>();
-}
-
-/// Does something that no other task on this CPU comes into, if `hold` (a constant) is not 0.
-#[inline(always)]
-pub(crate) fn without_preemption<T>(hold: u32, work: impl FnOnce() -> T) -> T {
-    if hold != 0 {
-        hold_preemption();
-    }
-    let done = work();
-    if hold != 0 {
-        release_preemption();
-    }
-    done
 }
 
 #[inline(always)]

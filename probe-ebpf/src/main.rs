@@ -7,33 +7,58 @@ mod count;
 mod kernel;
 mod maps;
 mod mark;
+mod object;
 mod reader;
 mod socket;
 mod syscall;
+mod turns;
 
 use aya_ebpf::macros::{btf_tracepoint, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 use common::connection::Arrival;
 use common::failure::Failure;
 use common::stream::Read;
-use kernel::{constant, without_preemption};
+use kernel::constant;
 use reader::{Buffer, Reader, User};
+use turns::{FIRST, SECOND};
 
 /// `void trace_skb_copy_datagram_iovec(const struct sk_buff *skb, int len)`, called by
 /// `skb_copy_datagram_iter()` before it copies, under the socket's lock, in the reading task.
 /// The prototype is the same in 5.10, 6.1, 6.12, 6.18 and 7.x.
 #[btf_tracepoint(function = "skb_copy_datagram_iovec")]
 pub fn receive(ctx: BtfTracePointContext) -> i32 {
-    let skb: *const u8 = ctx.arg(0);
-    let length: i32 = ctx.arg(1);
-    without_preemption(constant!(hold_at_tracepoint), || received(skb, length, &Buffer(skb)));
-    0
+    at_tracepoint::<FIRST>(&ctx)
+}
+
+/// Behind [`receive`], on kernels that may skip it.
+#[btf_tracepoint(function = "skb_copy_datagram_iovec")]
+pub fn receive_again(ctx: BtfTracePointContext) -> i32 {
+    at_tracepoint::<SECOND>(&ctx)
 }
 
 /// `int skb_copy_datagram_iter(const struct sk_buff *skb, int offset, struct iov_iter *to, int len)`: the
 /// same place, when it has copied. What it could not copy completely will come again.
 #[fexit(function = "skb_copy_datagram_iter")]
 pub fn receive_copied(ctx: FExitContext) -> i32 {
+    at_fexit::<FIRST>(&ctx)
+}
+
+/// Beside [`receive_copied`], on kernels that may skip it.
+#[fexit(function = "skb_copy_datagram_iter")]
+pub fn receive_copied_again(ctx: FExitContext) -> i32 {
+    at_fexit::<SECOND>(&ctx)
+}
+
+#[inline(always)]
+fn at_tracepoint<const PROGRAM: u32>(ctx: &BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    let length: i32 = ctx.arg(1);
+    received::<PROGRAM>(skb, length, constant!(hold_at_tracepoint), &Buffer(skb));
+    0
+}
+
+#[inline(always)]
+fn at_fexit<const PROGRAM: u32>(ctx: &FExitContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     let skb_offset: u32 = ctx.arg(1);
     let iterator: *const u8 = ctx.arg(2);
@@ -41,21 +66,34 @@ pub fn receive_copied(ctx: FExitContext) -> i32 {
     let result: i32 = ctx.arg(4);
     if result == 0 {
         let user = User { iterator, skb_offset, length: length as u32 };
-        without_preemption(constant!(can_hold_preemption), || received(skb, length, &user));
+        received::<PROGRAM>(skb, length, constant!(can_hold_preemption), &user);
     }
     0
 }
 
-/// A process reads `length` bytes of a buffer.
+/// A process reads `length` bytes of a buffer. `hold` (a constant) says that preemption has to be held off.
 #[inline(always)]
-fn received(skb: *const u8, length: i32, reader: &impl Reader) -> Option<()> {
-    if length <= 0 {
-        return None;
+fn received<const PROGRAM: u32>(skb: *const u8, length: i32, hold: u32, reader: &impl Reader) {
+    if length <= 0 || hold != 0 && PROGRAM == SECOND && turns::was_first(skb) && !socket::is_unix(skb) {
+        return;
     }
-    let length = length as u32;
+    if hold != 0 {
+        kernel::hold_preemption();
+        if PROGRAM == FIRST {
+            turns::note_first(skb);
+        }
+    }
+    process::<PROGRAM>(skb, length as u32, hold, reader);
+    if hold != 0 {
+        kernel::release_preemption();
+    }
+}
+
+#[inline(always)]
+fn process<const PROGRAM: u32>(skb: *const u8, length: u32, hold: u32, reader: &impl Reader) -> Option<()> {
     let socket = socket::Socket::of(skb)?;
     let connection = maps::connection(socket.address())?;
-    if connection.stream.is_settled() {
+    if hold != 0 && socket.is_unix() && !connection.takes_turn(PROGRAM == FIRST) || connection.stream.is_settled() {
         return None;
     }
     let place = socket.place(skb, length, connection)?;
@@ -86,14 +124,3 @@ fn lose<T>(cause: Failure) -> Option<T> {
     maps::count_failure(cause as u32);
     None
 }
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // The verifier refuses a program that could come here.
-    loop {}
-}
-
-/// Helpers of the kernel may be called by programs under these licences.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

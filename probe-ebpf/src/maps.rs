@@ -11,6 +11,7 @@ use core::ptr::{from_ref, null_mut};
 
 use crate::kernel::bounded;
 use crate::reader::Job;
+use crate::turns::Seen;
 
 /// Connection state: it lives and dies with its socket.
 #[btf_map]
@@ -41,6 +42,10 @@ static EVENTS: PerCpuArray<Events, 1> = PerCpuArray::new();
 #[btf_map]
 static JOBS: PerCpuArray<Job, 1> = PerCpuArray::new();
 
+/// What the first of two programs saw.
+#[btf_map]
+static SEEN: PerCpuArray<Seen, 1> = PerCpuArray::new();
+
 /// The state of the connection whose storage is at `socket`.
 #[inline(always)]
 pub(crate) fn connection<'a>(socket: *const u8) -> Option<&'a mut Connection> {
@@ -61,6 +66,13 @@ pub(crate) fn connection<'a>(socket: *const u8) -> Option<&'a mut Connection> {
 pub(crate) fn job<'a>() -> Option<&'a mut Job> {
     // SAFETY: per CPU, and one program at a time runs on a CPU.
     unsafe { JOBS.get_ptr_mut(0)?.as_mut() }
+}
+
+#[inline(always)]
+pub(crate) fn seen<'a>() -> Option<&'a mut Seen> {
+    // SAFETY: per CPU, and plain numbers: where a task is preempted between them, the position of the
+    // stream and the connection's mark decide.
+    unsafe { SEEN.get_ptr_mut(0)?.as_mut() }
 }
 
 #[inline(always)]

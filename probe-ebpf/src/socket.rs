@@ -53,6 +53,11 @@ impl Socket {
     }
 
     #[inline(always)]
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    #[inline(always)]
     pub(crate) fn address(&self) -> *const u8 {
         match *self {
             Self::Tcp(socket) | Self::Unix(socket) => socket,
@@ -67,6 +72,13 @@ impl Socket {
             Self::Unix(_) => unix_place(skb, length, connection),
         }
     }
+}
+
+/// Whether a buffer belongs to an `AF_UNIX` socket.
+#[inline(always)]
+pub(crate) fn is_unix(skb: *const u8) -> bool {
+    let socket: *const u8 = member(skb, offset!(skb_sk));
+    !socket.is_null() && member::<u16>(socket, offset!(sock_family)) == AF_UNIX
 }
 
 /// `copied_seq` is the sequence number of the next byte that the reader gets. Bytes received less

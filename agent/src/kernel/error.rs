@@ -164,7 +164,7 @@ fn refusal_of(function: &str) -> String {
 }
 
 /// The verifier ends its log with these.
-const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
+const STATISTICS: [&str; 4] = ["processed ", "verification time ", "stack depth ", "subprog "];
 
 fn last_line(log: &str) -> String {
     log.lines()

@@ -1,6 +1,7 @@
 //! The kernel edge: loads the probe, attaches it, and reads what it counted. EDGE.
 
 mod btf;
+mod comparison;
 mod counters;
 mod error;
 mod patch;
@@ -19,6 +20,7 @@ use aya_obj::btf::BtfKind;
 use common::layout::{CONSTANTS, Constants, IovIter, KernelFunction, Layout};
 use common::maps::{ProcessKey, names};
 
+pub use comparison::{Attached, Comparison, StandIn};
 pub use error::LoadError;
 
 use crate::config::{HookChoice, ProbeConfig};
@@ -28,7 +30,6 @@ use counters::Counters;
 use sys::Plain;
 
 static PROBE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe"));
-static BASELINE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/baseline"));
 const TRACEPOINT: &str = "skb_copy_datagram_iovec";
 const COPY_FUNCTION: &str = "skb_copy_datagram_iter";
 /// The youngest of the helpers that the probe calls on every kernel.
@@ -42,7 +43,19 @@ pub struct Kernel {
     ebpf: Ebpf,
     counters: Counters,
     hook: Hook,
-    holds_preemption: bool,
+    preemption: Preemption,
+}
+
+/// Whether another task may come in between the probe's start and its end on a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Preemption {
+    /// The kernel runs the probe with preemption off.
+    Off,
+    /// The probe holds it off. A tick that comes meanwhile takes effect when it releases it, still
+    /// inside the program, and the kernel then skips that program: a second one takes over.
+    Held,
+    /// The kernel has no functions for that. Only with full preemption does it matter.
+    On,
 }
 
 /// Where the probe is attached, and with that how it reads.
@@ -82,7 +95,8 @@ impl Kernel {
             if hook == Hook::Tracepoint && !linked.reads_buffers {
                 return Err(LoadError::no_function(KernelFunction::DynptrFromSkb));
             }
-            hook.attach(&mut ebpf, &btf)
+            hook.attach_all(&mut ebpf, &btf, linked.preemption(hook))?;
+            Ok(hook)
         };
         let hook = match config.hook {
             HookChoice::Tracepoint => attach(Hook::Tracepoint)?,
@@ -100,7 +114,7 @@ impl Kernel {
         }
         drop((btf, code));
         sys::return_freed_memory();
-        Ok(Self { ebpf, counters, hook, holds_preemption: linked.holds_preemption })
+        Ok(Self { ebpf, counters, hook, preemption: linked.preemption(hook) })
     }
 
     /// What the kernel notes of the probe itself.
@@ -109,8 +123,17 @@ impl Kernel {
     ///
     /// What reading /proc said.
     pub fn program_statistics(&self) -> io::Result<ProgramStatistics> {
-        let program = self.ebpf.program(self.hook.program()).ok_or(ErrorKindMissing)?;
-        program_statistics(program)
+        let statistics = |name| program_statistics(self.ebpf.program(name).ok_or(ErrorKindMissing)?);
+        let [first, second] = self.hook.programs();
+        let mut sum = statistics(first)?;
+        if self.preemption == Preemption::Held {
+            let second = statistics(second)?;
+            // What one skipped the other has seen, so that no more are lost than the lesser number.
+            sum.skipped_calls = sum.skipped_calls.min(second.skipped_calls);
+            sum.run_time_ns += second.run_time_ns;
+            sum.verified_instructions = sum.verified_instructions.max(second.verified_instructions);
+        }
+        Ok(sum)
     }
 }
 
@@ -126,11 +149,10 @@ impl Probe for Kernel {
     }
 
     fn description(&self) -> String {
-        let is_off = self.hook == Hook::Tracepoint && !tracepoints_are_preemptible();
-        let preemption = match (is_off, self.holds_preemption) {
-            (true, _) => "preemption off",
-            (false, true) => "preemption held off",
-            (false, false) => "preemption not held off",
+        let preemption = match self.preemption {
+            Preemption::Off => "preemption off",
+            Preemption::Held => "preemption held off",
+            Preemption::On => "preemption not held off",
         };
         format!("{}, {preemption}", self.hook.name())
     }
@@ -139,7 +161,8 @@ impl Probe for Kernel {
 /// Run statistics of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProgramStatistics {
-    /// Calls the kernel skipped because the program was already running on that CPU.
+    /// Calls the kernel skipped because the program was already running on that CPU. Where a second one takes
+    /// over: at most so many were skipped by both.
     pub skipped_calls: u64,
     /// Calls, counted only while `kernel.bpf_stats_enabled` is 1.
     pub runs: u64,
@@ -157,37 +180,12 @@ impl From<ErrorKindMissing> for io::Error {
     }
 }
 
-/// An empty program on the same hook: what benchmarks subtract.
-pub struct Baseline(Ebpf);
-
-impl Baseline {
-    /// Loads and attaches it.
-    ///
-    /// # Errors
-    ///
-    /// One line with the cause and the cure.
-    pub fn load() -> Result<Self, LoadError> {
-        let btf = Btf::from_sys_fs().map_err(|error| LoadError::Other(error.to_string()))?;
-        let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(BASELINE).map_err(LoadError::from_ebpf)?;
-        attach_tracepoint(&mut ebpf, "baseline", &btf)?;
-        Ok(Self(ebpf))
-    }
-
-    /// Its run statistics.
-    ///
-    /// # Errors
-    ///
-    /// What reading /proc said.
-    pub fn program_statistics(&self) -> io::Result<ProgramStatistics> {
-        program_statistics(self.0.program("baseline").ok_or(ErrorKindMissing)?)
-    }
-}
-
 impl Hook {
-    const fn program(self) -> &'static str {
+    /// The program, and the one that takes over where the kernel may skip it.
+    const fn programs(self) -> [&'static str; 2] {
         match self {
-            Self::Tracepoint => "receive",
-            Self::Fexit => "receive_copied",
+            Self::Tracepoint => ["receive", "receive_again"],
+            Self::Fexit => ["receive_copied", "receive_copied_again"],
         }
     }
 
@@ -198,16 +196,26 @@ impl Hook {
         }
     }
 
-    fn attach(self, ebpf: &mut Ebpf, btf: &Btf) -> Result<Self, LoadError> {
+    fn attach_all(self, ebpf: &mut Ebpf, btf: &Btf, preemption: Preemption) -> Result<(), LoadError> {
+        let [first, second] = self.programs();
+        if preemption != Preemption::Held {
+            return self.attach(ebpf, first, btf);
+        }
+        // A tracepoint calls programs in the order in which they came, a trampoline in the opposite one.
+        let [one, other] = if self == Self::Tracepoint { [first, second] } else { [second, first] };
+        self.attach(ebpf, one, btf)?;
+        self.attach(ebpf, other, btf)
+    }
+
+    fn attach(self, ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), LoadError> {
         match self {
-            Self::Tracepoint => attach_tracepoint(ebpf, self.program(), btf)?,
+            Self::Tracepoint => attach_tracepoint(ebpf, name, btf),
             Self::Fexit => {
-                let program: &mut FExit = program(ebpf, self.program())?.try_into().map_err(LoadError::from_program)?;
+                let program: &mut FExit = program(ebpf, name)?.try_into().map_err(LoadError::from_program)?;
                 program.load(COPY_FUNCTION, btf).map_err(LoadError::from_program)?;
-                program.attach().map_err(LoadError::from_program)?;
+                program.attach().map(drop).map_err(LoadError::from_program)
             }
         }
-        Ok(self)
     }
 }
 
@@ -240,6 +248,16 @@ struct Linked {
     casts: bool,
 }
 
+impl Linked {
+    fn preemption(&self, hook: Hook) -> Preemption {
+        match hook {
+            Hook::Tracepoint if !tracepoints_are_preemptible() => Preemption::Off,
+            _ if self.holds_preemption => Preemption::Held,
+            _ => Preemption::On,
+        }
+    }
+}
+
 /// Links the probe's calls to the kernel's functions. Calls of those that it lacks stay as they
 /// are: the constants make them dead code, which the verifier drops, or their program is not loaded.
 fn link_functions(code: &mut [u8], btf: &Btf) -> Result<Linked, LoadError> {
@@ -263,7 +281,7 @@ fn constants(blob: &[u8], btf: &Btf, linked: &Linked) -> Result<Constants, btf::
         iterator: iterator(&types)?,
         pid_namespace: pid_namespace(),
         can_hold_preemption: linked.holds_preemption.into(),
-        hold_at_tracepoint: (linked.holds_preemption && tracepoints_are_preemptible()).into(),
+        hold_at_tracepoint: (linked.preemption(Hook::Tracepoint) == Preemption::Held).into(),
         tcp_sock: if linked.casts { tcp_sock } else { 0 },
     })
 }

@@ -328,4 +328,22 @@ mod tests {
         check(&["node-2"], 1);
         check(&["node-1", "node-2", "node-2"], 1);
     }
+
+    #[test]
+    fn a_report_is_rendered_when_asked_for_and_once_a_tick() {
+        let snapshot = |sequence| Arc::new(Snapshot { sequence, ..Snapshot::empty("node-1".into()) });
+        let (ticks, snapshots) = watch::channel(snapshot(0));
+        let (_pulse, pulse) = watch::channel(Pulse::new());
+        let reports = Reports::new(snapshots, pulse);
+        let rendered = || reports.rendered.lock().unwrap().as_ref().map(|(sequence, _)| *sequence);
+        ticks.send_replace(snapshot(1));
+        assert_eq!(rendered(), None, "nobody has asked");
+        let report = reports.report().unwrap();
+        // The same bytes, not only equal ones.
+        assert_eq!(reports.report().unwrap().as_ptr(), report.as_ptr());
+        (2..5).for_each(|sequence| drop(ticks.send_replace(snapshot(sequence))));
+        assert_eq!(rendered(), Some(1), "nobody has asked since");
+        assert_ne!(reports.report().unwrap().as_ptr(), report.as_ptr());
+        assert_eq!(rendered(), Some(4));
+    }
 }

@@ -13,7 +13,7 @@ use agent::tick::Probe as _;
 use common::failure::Failure;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::lab::{Case, Lab, elsewhere, here, loopback};
+use crate::lab::{Case, Expected, Lab, elsewhere, here, loopback};
 use crate::processes::{finish, read_in_a_child, start};
 use crate::streams::GET;
 
@@ -73,7 +73,7 @@ fn full_speed(lab: &mut Lab) -> io::Result<()> {
         client.join().expect("no client panics")?;
         received += server.join().expect("no server panics")?;
     }
-    lab.expect(here(received));
+    lab.expect(Expected { may_be_skipped: true, ..here(received) });
     Ok(())
 }
 
@@ -141,7 +141,7 @@ fn pipeline<S: HalfClose>(client: &mut S, end: Instant) -> io::Result<()> {
 }
 
 fn drain<S: HalfClose>(server: &mut S) -> io::Result<u64> {
-    let mut buffer = vec![0; 64 * 1024 - 1];
+    let mut buffer = vec![0; 2 * 1024 - 1];
     let mut bytes = 0;
     loop {
         match server.read(&mut buffer)? {

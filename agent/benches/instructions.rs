@@ -1,0 +1,151 @@
+//! How many instructions the probe executes a receive, and how many the verifier looks at: figures that repeat exactly.
+//!
+//! `.ci/instructions` runs this twice. `measure`, inside an emulated machine in which an instruction takes one
+//! nanosecond: there the run time that the kernel notes of a program is a count. `compare ENTRY`, outside: it reads what
+//! was measured and fails if something grew beyond what docs/instructions.json says of that entry; `update ENTRY`
+//! writes it there.
+
+#[expect(dead_code, reason = "the figures in nanoseconds have aims")]
+mod cases;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::io::{self, Read as _};
+use std::process::ExitCode;
+
+use agent::config::ProbeConfig;
+use agent::kernel::{Comparison, Kernel, StandIn};
+use aya::sys::{Stats, enable_stats};
+use cases::Case;
+use serde::{Deserialize, Serialize};
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/instructions.json");
+const MAX_GROWTH_PERCENT: f64 = 5.0;
+/// Odd, so that one of them is the median. Interrupts fall into some.
+const RECEIVES: usize = 101;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Figures of one kernel, by hook.
+#[derive(Serialize, Deserialize)]
+struct Instructions {
+    kernel: String,
+    /// By the verifier, once.
+    verified: u64,
+    /// By a receive, less those of an empty program on the same hook.
+    executed: BTreeMap<String, u64>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        ["measure"] => print_measured(),
+        ["compare", entry] => compare(entry),
+        ["update", entry] => update(entry),
+        _ => Err("usage: measure | compare ENTRY | update ENTRY".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_measured() -> Result<()> {
+    println!("{}", serde_json::to_string(&measure()?)?);
+    Ok(())
+}
+
+fn measure() -> Result<Instructions> {
+    let kernel = Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok()))?;
+    let mut comparison = Comparison::load()?;
+    let _attached = comparison.attach(StandIn::EmptyAtCopy)?;
+    let _statistics = enable_stats(Stats::RunTime)?;
+    let mut executed = BTreeMap::new();
+    for mut case in cases::all()? {
+        if let Some(instructions) = executed_by(&kernel, &comparison, &mut case)? {
+            executed.insert(case.name.to_owned(), instructions);
+        }
+    }
+    let verified = kernel.program_statistics()?.verified_instructions.into();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
+    Ok(Instructions { kernel, verified, executed })
+}
+
+/// The median of many receives; `None` where the hook is not called.
+fn executed_by(kernel: &Kernel, comparison: &Comparison, case: &mut Case) -> Result<Option<u64>> {
+    let (mut own, mut empty) = (Vec::with_capacity(RECEIVES), Vec::with_capacity(RECEIVES));
+    let look = || -> io::Result<_> {
+        Ok((kernel.program_statistics()?, comparison.program_statistics(StandIn::EmptyAtCopy)?))
+    };
+    for _ in 0..RECEIVES {
+        let before = look()?;
+        (case.exchange)()?;
+        let after = look()?;
+        if after.0.runs == before.0.runs + 1 && after.1.runs == before.1.runs + 1 {
+            own.push(after.0.run_time_ns - before.0.run_time_ns);
+            empty.push(after.1.run_time_ns - before.1.run_time_ns);
+        }
+    }
+    own.sort_unstable();
+    empty.sort_unstable();
+    let middle = own.len() / 2;
+    Ok(own.get(middle).zip(empty.get(middle)).map(|(own, empty)| own.saturating_sub(*empty)))
+}
+
+/// What was measured: the last line of the input.
+fn measured() -> Result<Instructions> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    Ok(serde_json::from_str(text.trim_end().lines().next_back().unwrap_or_default())?)
+}
+
+fn data() -> Result<BTreeMap<String, Instructions>> {
+    Ok(serde_json::from_str(&fs::read_to_string(DATA)?)?)
+}
+
+fn update(entry: &str) -> Result<()> {
+    let mut data = data()?;
+    data.insert(entry.to_owned(), measured()?);
+    Ok(fs::write(DATA, serde_json::to_string_pretty(&data)? + "\n")?)
+}
+
+fn compare(entry: &str) -> Result<()> {
+    let (now, mut data) = (measured()?, data()?);
+    let stored = data.remove(entry).ok_or_else(|| format!("docs/instructions.json has no entry {entry}"))?;
+    println!("{:44} {:>9} {:>9} {:>8}", format!("{entry}: Linux {}", now.kernel), "stored", "now", "growth");
+    let mut faults = 0;
+    let mut names: Vec<&String> = stored.executed.keys().chain(now.executed.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        faults += line(name, stored.executed.get(name), now.executed.get(name));
+    }
+    faults += line("verified", Some(&stored.verified), Some(&now.verified));
+    if faults == 0 {
+        return Ok(());
+    }
+    let kernel = if now.kernel == stored.kernel { String::new() } else { format!(" (stored on {})", stored.kernel) };
+    Err(format!(
+        "{faults} of these instruction counts grew by more than {MAX_GROWTH_PERCENT} %{kernel}. If that is meant, run \
+         `.ci/instructions --update {entry}` and commit docs/instructions.json with the change that causes it, and with \
+         the reason"
+    )
+    .into())
+}
+
+/// One line of the table; how many faults there are in it.
+fn line(name: &str, stored: Option<&u64>, now: Option<&u64>) -> usize {
+    let number = |count: Option<&u64>| count.map_or_else(|| "-".to_owned(), u64::to_string);
+    let growth = stored.zip(now).map(|(stored, now)| 100.0 * (*now as f64 / *stored as f64 - 1.0));
+    let is_fault = growth.is_none_or(|growth| growth > MAX_GROWTH_PERCENT);
+    let percent = growth.map_or_else(|| "-".to_owned(), |growth| format!("{growth:+.1} %"));
+    let verdict = if is_fault { "TOO MUCH" } else { "" };
+    let line = format!("  {name:42} {:>9} {:>9} {percent:>8}  {verdict}", number(stored), number(now));
+    println!("{}", line.trim_end());
+    is_fault.into()
+}
