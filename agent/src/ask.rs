@@ -28,7 +28,7 @@ const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 /// Why there is no answer or no good one, or that the command line asks nothing.
 pub fn run(arguments: &[OsString]) -> Result<String, String> {
     match cli::parse(arguments.iter().cloned(), environment::of_process()) {
-        Ok(Call::Ask(config, request)) => ask(&config.plugins_root, request),
+        Ok(Call::Ask(reach, request)) => ask(&reach.plugins_root, request),
         Ok(call) => Err(format!("nothing is asked: {call:?}")),
         Err(ConfigError::Usage(error)) => Err(error.to_string()),
         Err(ConfigError::Values(errors)) => Err(errors.join("\n")),

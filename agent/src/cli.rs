@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 
-use crate::config::{Config, ConfigError, Outside};
+use crate::config::{Config, ConfigError, Outside, Reach};
 use crate::health::Question;
 use crate::overview::Grouping;
 use crate::settings::{self, CONFIG, NO_COLOUR, PLUGINS_ROOT, Setting};
@@ -44,9 +44,9 @@ pub enum Call {
     /// Try what counting needs; as JSON if so.
     Check(Box<Config>, bool),
     /// Ask the running agent.
-    Ask(Box<Config>, Request),
+    Ask(Reach, Request),
     /// Show what the running agent counts.
-    Top(Box<Config>, Top),
+    Top(Reach, Top),
     /// Print this.
     Print(Vec<u8>),
 }
@@ -84,19 +84,18 @@ where
     R: FnOnce(&Path) -> Result<String, String>,
 {
     let matches = command().try_get_matches_from(arguments).map_err(ConfigError::Usage)?;
-    let config = |matches: &ArgMatches| Config::of(matches, outside).map(Box::new);
     match matches.subcommand() {
-        Some(("check", matches)) => Ok(Call::Check(config(matches)?, matches.get_flag("json"))),
+        Some(("check", matches)) => Ok(Call::Check(Config::of(matches, outside)?.into(), matches.get_flag("json"))),
         Some(("health", matches)) => {
             let is_live = matches.get_one::<String>("what").is_some_and(|what| what == "live");
             let question = if is_live { Question::Live } else { Question::Ready };
-            Ok(Call::Ask(config(matches)?, Request::Health(question)))
+            Ok(Call::Ask(Reach::of(matches, outside)?, Request::Health(question)))
         }
-        Some(("report", matches)) => Ok(Call::Ask(config(matches)?, Request::Report)),
-        Some(("top", matches)) => Ok(Call::Top(config(matches)?, top(matches))),
+        Some(("report", matches)) => Ok(Call::Ask(Reach::of(matches, outside)?, Request::Report)),
+        Some(("top", matches)) => Ok(Call::Top(Reach::of(matches, outside)?, top(matches))),
         Some(("completions", matches)) => Ok(Call::Print(completions(matches.get_one("shell").copied()))),
         Some(("man", matches)) => Ok(Call::Print(man(matches.get_one("command").map(String::as_str)))),
-        _ => Ok(Call::Count(config(&matches)?)),
+        _ => Ok(Call::Count(Config::of(&matches, outside)?.into())),
     }
 }
 
@@ -112,6 +111,12 @@ pub fn config_of(arguments: impl IntoIterator<Item = OsString>) -> Config {
         Ok(Call::Count(config)) => *config,
         other => panic!("not to count: {other:?}"),
     }
+}
+
+/// Whether a command line (with the program's name first) is that of the agent itself, understood or not.
+#[must_use]
+pub fn is_the_agents(arguments: &[OsString]) -> bool {
+    arguments.get(1).is_none_or(|first| first.to_string_lossy().starts_with('-'))
 }
 
 /// Everything that may be asked for.

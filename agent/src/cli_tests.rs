@@ -38,6 +38,27 @@ fn each_command_is_what_it_says() {
 }
 
 #[test]
+fn what_is_wrong_with_counting_keeps_nobody_from_asking() {
+    let asked = |line: &str| {
+        let lookup = |name: &str| (name == "SCOPE_HTTP_REQUESTS_HOOK").then(|| "nowhere".to_owned());
+        let read = |_: &Path| Err("no files".to_owned());
+        parse(line.split(' ').map(OsString::from), Outside { lookup, read, uid: 0 })
+    };
+    assert!(matches!(asked("x health live"), Ok(Call::Ask(..))));
+    assert!(matches!(asked("x top"), Ok(Call::Top(..))));
+    assert!(matches!(asked("x check"), Err(ConfigError::Values(_))));
+    assert!(matches!(asked("x --no-terminal"), Err(ConfigError::Values(_))));
+}
+
+#[test]
+fn last_words_are_the_agents_alone() {
+    for (line, expected) in [("x", true), ("x --hook=x", true), ("x top --hook=x", false), ("x topp", false)] {
+        let arguments: Vec<_> = line.split(' ').map(OsString::from).collect();
+        assert_eq!(is_the_agents(&arguments), expected, "{line}");
+    }
+}
+
+#[test]
 fn top_begins_as_asked() {
     let Ok(Call::Top(_, top)) = call("x top") else { panic!("no top") };
     assert_eq!(top, Top { controls: Controls::default(), json: false, rows: 10, ticks: None });

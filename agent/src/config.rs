@@ -60,6 +60,15 @@ pub struct Config {
     pub colour: bool,
 }
 
+/// What is needed to ask a running agent; nothing else that is wrong keeps anybody from asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Where its plugin socket is.
+    pub plugins_root: PluginsRoot,
+    /// Whether there may be colours.
+    pub colour: bool,
+}
+
 /// Where the plugin socket goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginsRoot {
@@ -186,6 +195,23 @@ impl Config {
             colour: !values.is_on(&NO_COLOUR),
         };
         if values.errors.is_empty() { Ok(config) } else { Err(ConfigError::Values(values.errors)) }
+    }
+}
+
+impl Reach {
+    /// What a command line says, the environment below it, and the file below both.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the values at once.
+    pub fn of<L, R>(matches: &ArgMatches, outside: Outside<L, R>) -> Result<Self, ConfigError>
+    where
+        L: Fn(&str) -> Option<String>,
+        R: FnOnce(&Path) -> Result<String, String>,
+    {
+        let mut values = Values::new(matches, outside.lookup).with_file(outside.read);
+        let reach = Self { plugins_root: values.plugins_root(outside.uid), colour: !values.is_on(&NO_COLOUR) };
+        if values.errors.is_empty() { Ok(reach) } else { Err(ConfigError::Values(values.errors)) }
     }
 }
 

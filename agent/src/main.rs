@@ -17,13 +17,20 @@ use tokio::runtime::Runtime;
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 fn main() -> ExitCode {
-    match cli::parse(std::env::args_os(), environment::of_process()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    // What somebody asks in the agent's container is not its end.
+    let ended = if cli::is_the_agents(&arguments) { ended } else { |failure: &Failure| failure.code().into() };
+    match cli::parse(arguments, environment::of_process()) {
         Ok(Call::Count(config)) => count(*config),
         Ok(Call::Check(config, json)) => checked(&config, json),
-        Ok(Call::Ask(config, request)) => answered(ask::ask(&config.plugins_root, request)),
-        Ok(Call::Top(config, top)) => {
-            top::run(&config, top).map_or_else(|failure| told(&failure), |()| ExitCode::SUCCESS)
-        }
+        Ok(Call::Ask(reach, request)) => answered(ask::ask(&reach.plugins_root, request)),
+        Ok(Call::Top(reach, top)) => match top::run(&reach, top) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("{failure}");
+                ended(&failure)
+            }
+        },
         Ok(Call::Print(bytes)) => {
             // Whoever closed the pipe has read enough.
             let _ = std::io::stdout().write_all(&bytes);
@@ -35,7 +42,10 @@ fn main() -> ExitCode {
             let _ = usage.print();
             ended(&Failure::Usage(usage.to_string()))
         }
-        Err(ConfigError::Values(errors)) => told(&Failure::Usage(errors.join("\n"))),
+        Err(ConfigError::Values(errors)) => {
+            eprintln!("{}", errors.join("\n"));
+            ended(&Failure::Usage(errors.join("\n")))
+        }
     }
 }
 
@@ -67,7 +77,7 @@ fn runtime() -> Result<Runtime, Failure> {
 fn checked(config: &Config, json: bool) -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(failure) => return ended(&failure),
+        Err(failure) => return answered(Err(failure.to_string())),
     };
     let (text, can_count) = runtime.block_on(check::run(config, json));
     // Whoever closed the pipe has read enough.
@@ -88,12 +98,6 @@ fn answered(answer: Result<String, String>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Says the reason.
-fn told(failure: &Failure) -> ExitCode {
-    eprintln!("{failure}");
-    ended(failure)
 }
 
 /// Leaves the reason where Kubernetes shows it, and gives the exit code.

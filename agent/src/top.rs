@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::ask;
 use crate::cli::Top;
-use crate::config::{Config, When};
+use crate::config::{Reach, When};
 use crate::exit::Failure;
 use crate::overview::Overview;
 use crate::plugin::socket_path;
@@ -35,11 +35,11 @@ struct Attached {
 /// # Errors
 ///
 /// No agent is there, or what is to be written to does not take it.
-pub fn run(config: &Config, top: Top) -> Result<(), Failure> {
-    let root = ask::served(&config.plugins_root).to_owned();
+pub fn run(reach: &Reach, top: Top) -> Result<(), Failure> {
+    let root = ask::served(&reach.plugins_root).to_owned();
     let first = first(&root)?;
     if !top.json && terminal::wanted(When::Auto) {
-        return show(root, first, top, config.colour);
+        return show(root, first, top, reach.colour);
     }
     match print(&root, first, &top, &mut io::stdout()) {
         Err(Ended::Unwritable(error)) if error.kind() != ErrorKind::BrokenPipe => {
