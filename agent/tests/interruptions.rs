@@ -121,7 +121,9 @@ fn killed() -> Result<()> {
 
 fn two_agents() -> Result<()> {
     let agents = [Agent::start()?, Agent::start()?];
-    let server = Server::start("fast")?.finish()?;
+    let server = Server::start("fast")?;
+    agents.iter().try_for_each(|agent| agent.wait_for(&server, |total| total > 0))?;
+    let server = server.finish()?;
     agents.iter().try_for_each(|agent| agent.wait_for(&server, |total| total == server.received))
 }
 
