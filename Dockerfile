@@ -22,9 +22,11 @@ COPY probe-ebpf probe-ebpf
 COPY agent agent
 # Static: the image has no C library. TARGETARCH is set by BuildKit.
 ARG TARGETARCH=amd64
+# What `--version` names; the repository itself is not copied.
+ARG COMMIT=unknown
 RUN case "$TARGETARCH" in amd64) arch=x86_64 ;; arm64) arch=aarch64 ;; *) echo "no build for $TARGETARCH" >&2; exit 1 ;; esac \
     && target="$arch-unknown-linux-gnu" \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin scope-http-requests --target "$target" \
+    && SCOPE_HTTP_REQUESTS_COMMIT="$COMMIT" RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin scope-http-requests --target "$target" \
     && strip --strip-debug -o /scope-http-requests "target/$target/release/scope-http-requests"
 
 FROM scratch

@@ -14,12 +14,14 @@ use crate::config::{Config, When};
 use crate::exit::Failure;
 use crate::overview::Overview;
 use crate::plugin::socket_path;
-use crate::run::{Signals, terminal_failed};
+use crate::run::{Signals, TICK, terminal_failed};
 use crate::shutdown;
 use crate::terminal::{self, lines};
 
-/// Between two questions whether there is a new tick. The agent ticks each second and answers `no` at little cost.
-const POLL: Duration = Duration::from_millis(200);
+/// After a tick there is nothing new for so long; asking earlier would only add to what the agent itself receives.
+const REST: Duration = TICK.saturating_sub(POLL);
+/// Between two questions whether there is a new tick by now.
+const POLL: Duration = Duration::from_millis(100);
 
 /// What is known of the running agent.
 struct Attached {
@@ -86,10 +88,12 @@ fn show(root: PathBuf, first: Overview, top: Top, colour: bool) -> Result<(), Fa
 }
 
 fn follow(root: &Path, sender: &watch::Sender<Attached>) {
+    let mut pause = REST;
     while !sender.is_closed() {
-        thread::sleep(POLL);
+        thread::sleep(pause);
         let known = sender.borrow().overview.sequence;
         let answer = ask::overview(root, Some(known));
+        pause = if matches!(answer, Ok(None)) { POLL } else { REST };
         sender.send_if_modified(|attached| {
             let trouble = answer.as_ref().err().cloned();
             let changed = trouble != attached.trouble;
@@ -132,10 +136,11 @@ fn print(root: &Path, first: Overview, top: &Top, out: &mut impl Write) -> Resul
 
 /// Waits for the next tick.
 fn next(root: &Path, known: u64) -> Result<Overview, Ended> {
+    thread::sleep(REST);
     loop {
-        thread::sleep(POLL);
         if let Some(overview) = ask::overview(root, Some(known)).map_err(Ended::Unanswered)? {
             return Ok(overview);
         }
+        thread::sleep(POLL);
     }
 }

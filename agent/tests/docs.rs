@@ -1,10 +1,11 @@
-//! The docs say what the code says: causes of loss, messages, links.
+//! The docs say what the code says: causes of loss, metrics, settings, messages, links.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use agent::metrics::catalog::{self, Metric};
 use agent::pod_watch::State;
+use agent::settings;
 use common::failure::Failure;
 
 fn root() -> PathBuf {
@@ -71,6 +72,24 @@ fn every_metric_is_documented_in_its_own_words() {
     for state in State::NAMES {
         assert!(text.contains(&format!("`{state}`")), "docs/metrics.md: the API server's state {state}");
     }
+}
+
+#[test]
+fn every_setting_is_documented_in_its_own_words() {
+    let text = read(&root().join("docs/configuration.md"));
+    let table = section(&text, "Every setting").lines().filter(|line| line.starts_with("| `"));
+    let (documented, expected) = (table.collect::<Vec<_>>(), settings::table());
+    assert!(documented == expected, "docs/configuration.md must have these rows:\n{}", expected.join("\n"));
+}
+
+/// The example of a file is one.
+#[test]
+fn the_documented_file_is_understood() {
+    let text = read(&root().join("docs/configuration.md"));
+    let (_, example) = text.split_once("```yaml\n").expect("there is an example");
+    let (example, _) = example.split_once("```").expect("it ends");
+    let known = settings::of_file(example).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+    assert!(known.len() > 3, "{known:?}");
 }
 
 /// Every quoted message of the README's table is in the agent's sources; `...` stands for what varies.
