@@ -122,7 +122,6 @@ fn killed() -> Result<()> {
 fn two_agents() -> Result<()> {
     let agents = [Agent::start()?, Agent::start()?];
     let server = Server::start("fast")?;
-    // Told to finish at once it might not have begun.
     agents.iter().try_for_each(|agent| agent.wait_for(&server, |total| total > 0))?;
     let server = server.finish()?;
     agents.iter().try_for_each(|agent| agent.wait_for(&server, |total| total == server.received))
