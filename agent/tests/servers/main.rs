@@ -76,6 +76,8 @@ const CASES: &[Case] = &[
 /// What became of a case.
 enum Verdict {
     Passed,
+    /// What the kernel skips is lost; that it is said is what can be asked for.
+    Marked(String),
     Failed(String),
     Skipped(String),
 }
@@ -120,6 +122,10 @@ fn main() -> ExitCode {
                     outcome.map_or(String::new(), |it| it.summary())
                 );
             }
+            Verdict::Marked(how) => {
+                passed += 1;
+                println!("passed: {how}");
+            }
             Verdict::Failed(why) => {
                 failed += 1;
                 println!("FAILED: {why}");
@@ -136,17 +142,23 @@ fn main() -> ExitCode {
 }
 
 fn run(probe: &mut Probe, case: fn(&mut Session) -> anyhow::Result<()>) -> (Option<Outcome>, Verdict) {
-    let mut attempt = || -> anyhow::Result<Outcome> {
+    let mut attempt = || -> anyhow::Result<(Outcome, u64)> {
         let mut session = Session::new()?;
-        let before = probe.read()?;
+        let (before, skipped_before) = (probe.read()?, probe.skipped_calls());
         case(&mut session)?;
         let outcome = session.outcome(&probe.read()?.since(&before));
-        Ok(outcome)
+        Ok((outcome, probe.skipped_calls() - skipped_before))
     };
     match attempt() {
-        Ok(outcome) => {
-            let complaints = outcome.complaints();
-            let verdict = if complaints.is_empty() { Verdict::Passed } else { Verdict::Failed(complaints.join("; ")) };
+        Ok((outcome, skipped)) => {
+            let complaints = outcome.complaints().join("; ");
+            let verdict = if complaints.is_empty() {
+                Verdict::Passed
+            } else if skipped > 0 && outcome.may_lack_calls() {
+                Verdict::Marked(format!("the kernel skipped {skipped} calls, and the agent says so: {complaints}"))
+            } else {
+                Verdict::Failed(complaints)
+            };
             (Some(outcome), verdict)
         }
         Err(error) if error.is::<Missing>() => (None, Verdict::Skipped(error.to_string())),

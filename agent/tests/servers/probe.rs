@@ -48,6 +48,11 @@ impl Probe {
         Ok(Counts(counts.collect()))
     }
 
+    /// Calls that the kernel has skipped so far: it does where it preempts tasks inside the probe.
+    pub fn skipped_calls(&self) -> u64 {
+        self.last.skipped_calls
+    }
+
     /// What the whole machine lost during the run. Other processes than the cases' may be among
     /// the causes, so this decides nothing.
     pub fn losses(&self) -> String {
