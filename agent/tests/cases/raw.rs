@@ -140,7 +140,8 @@ pub fn encrypt(socket: &TcpStream, direction: Direction) -> io::Result<()> {
     };
     let unsupported = |error| io::Error::new(io::ErrorKind::Unsupported, format!("no kernel TLS here ({error})"));
     set(libc::IPPROTO_TCP, TCP_ULP, b"tls").map_err(unsupported)?;
-    set(SOL_TLS, direction as libc::c_int, &info).map(drop)
+    // A kernel may have TLS and lack the cipher.
+    set(SOL_TLS, direction as libc::c_int, &info).map(drop).map_err(unsupported)
 }
 
 /// A file's pages are sent as they are, so that a receiver may map them.
