@@ -82,14 +82,7 @@ async fn measure(seconds: u64, max_mib: f64) {
 }
 
 fn start_agent(server: &ApiServer, folder: &Path) -> Child {
-    let kubeconfig = folder.join("kubeconfig");
-    let text = json!({
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", server.address)}}],
-        "users": [{"name": "u", "user": {}}],
-    });
-    std::fs::write(&kubeconfig, text.to_string()).unwrap();
+    let kubeconfig = server.write_kubeconfig(folder, &json!({}));
     let this = std::env::current_exe().unwrap();
     Command::new(this).arg("agent").arg(folder).env("KUBECONFIG", kubeconfig).spawn().unwrap()
 }

@@ -4,9 +4,9 @@
 #[expect(dead_code, reason = "it knows more scenarios than are asked about here")]
 mod api_server;
 
+use std::env;
 use std::path::Path;
 use std::process::Command;
-use std::{env, fs};
 
 use api_server::{ApiServer, Scenario};
 use serde_json::{Value, json};
@@ -115,14 +115,7 @@ async fn check_api_server(scenario: Scenario, pods: usize, expected: &[(&str, &s
         server.put(json!({ "metadata": { "name": format!("p{number}"), "namespace": "shop", "uid": uid } }));
     }
     let folder = tempfile::tempdir().unwrap();
-    let kubeconfig = folder.path().join("config");
-    let configuration = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{ "name": "c", "cluster": { "server": format!("http://{}", server.address) } }],
-        "users": [{ "name": "c", "user": {} }],
-        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
-    });
-    fs::write(&kubeconfig, configuration.to_string()).unwrap();
+    let kubeconfig = server.write_kubeconfig(folder.path(), &json!({}));
     let run = move || Outcome::of(&[], &["--node-name=node-1"], Some(&kubeconfig));
     let outcome = tokio::task::spawn_blocking(run).await.unwrap();
     let found = outcome.of_check("API server");

@@ -53,14 +53,7 @@ impl Agent {
     /// A running agent, or `None` where the probe cannot run.
     fn start(server: &ApiServer, user: &Value) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let kubeconfig = folder.path().join("kubeconfig");
-        let text = json!({
-            "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", server.address)}}],
-            "users": [{"name": "u", "user": user}],
-        });
-        fs::write(&kubeconfig, text.to_string()).unwrap();
+        let kubeconfig = server.write_kubeconfig(folder.path(), user);
         let log = File::create(folder.path().join("log")).unwrap();
         let child = Command::new(AGENT)
             .args(["--no-terminal", "--hostname=node-1", "--node-name=node-1", "--kubeconfig"])

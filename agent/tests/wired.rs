@@ -96,14 +96,7 @@ fn start(server: &ApiServer, user: Value) -> Agent {
     let (folder, lines) = (tempfile::tempdir().unwrap(), HeldLines::default());
     let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
     let log = tracing::subscriber::set_default(subscriber);
-    let kubeconfig = folder.path().join("kubeconfig");
-    let text = json!({
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", server.address)}}],
-        "users": [{"name": "u", "user": user}],
-    });
-    std::fs::write(&kubeconfig, text.to_string()).unwrap();
+    let kubeconfig = server.write_kubeconfig(folder.path(), &user);
     let option = |name: &str, path: &Path| OsString::from(format!("--{name}={}", path.display()));
     let arguments = [
         "agent".into(),

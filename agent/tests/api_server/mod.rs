@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -105,6 +106,21 @@ impl ApiServer {
 
     pub fn config(&self) -> kube::Config {
         kube::Config::new(format!("http://{}", self.address).parse().unwrap())
+    }
+
+    /// Writes a kubeconfig into a folder that leads here as this user; returns where it is.
+    pub fn write_kubeconfig(&self, folder: &Path, user: &Value) -> PathBuf {
+        let path = folder.join("kubeconfig");
+        let text = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", self.address)}}],
+            "users": [{"name": "u", "user": user}],
+        });
+        std::fs::write(&path, text.to_string()).unwrap();
+        path
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {
