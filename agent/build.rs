@@ -17,7 +17,7 @@ const TARGET: &str = "bpfel-unknown-none";
 /// Separator of `CARGO_ENCODED_RUSTFLAGS`.
 const SEPARATOR: char = '\x1f';
 /// Crates that may use the compiler's unstable BPF support on a stable compiler.
-const UNSTABLE_CRATES: &str = "aya_ebpf,probe,comparison";
+const UNSTABLE_CRATES: &str = "aya_ebpf,probe,pages,comparison";
 const DEBIAN_TOOLCHAIN: &str = "/usr";
 
 /// What `--version` names. Set it where the repository is not at hand, as in an image's build.
@@ -48,7 +48,7 @@ fn main() {
     if !output.status.success() {
         fail(&format!("the probe did not build:\n{}", String::from_utf8_lossy(&output.stderr)));
     }
-    for object in ["probe", "comparison"] {
+    for object in ["probe", "pages", "comparison"] {
         let built = target_dir.join(TARGET).join("release").join(object);
         if let Err(error) = fs::copy(&built, out.join(object)) {
             fail(&format!("cannot copy {}: {error}", built.display()));

@@ -125,10 +125,63 @@ impl IovIter {
     pub const UNKNOWN: Self = Self { kind: 0, filled: 0, buffer: 0, segments: 0, is_buffer: 0, is_segments: 0 };
 }
 
+/// How to read the kernel's buffers where they are.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buffers {
+    /// What is to be added to the address of a `struct page`, times 64, to get that of the page's bytes.
+    pub pages: u64,
+    /// `sk_buff.data`.
+    pub skb_data: u32,
+    /// `sk_buff.data_len`.
+    pub skb_data_len: u32,
+    /// `sk_buff.head`.
+    pub skb_head: u32,
+    /// `sk_buff.end`.
+    pub skb_end: u32,
+    /// `sk_buff.next`.
+    pub skb_next: u32,
+    /// `skb_shared_info.nr_frags`.
+    pub fragment_count: u32,
+    /// `skb_shared_info.frag_list`.
+    pub fragment_list: u32,
+    /// `skb_shared_info.frags`; 0 if buffers cannot be read where they are.
+    pub fragments: u32,
+    /// `skb_frag.netmem`.
+    pub fragment_page: u32,
+    /// `skb_frag.len`.
+    pub fragment_length: u32,
+    /// `skb_frag.offset`.
+    pub fragment_offset: u32,
+    /// Always zero; keeps the struct free of undefined bytes.
+    pub reserved: u32,
+}
+
+impl Buffers {
+    /// Before the agent has filled it in.
+    pub const UNKNOWN: Self = Self {
+        pages: 0,
+        skb_data: 0,
+        skb_data_len: 0,
+        skb_head: 0,
+        skb_end: 0,
+        skb_next: 0,
+        fragment_count: 0,
+        fragment_list: 0,
+        fragments: 0,
+        fragment_page: 0,
+        fragment_length: 0,
+        fragment_offset: 0,
+        reserved: 0,
+    };
+}
+
 /// The probe's constants, written before it loads.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Constants {
+    /// How to read the kernel's buffers where they are.
+    pub buffers: Buffers,
     /// Where kernel members are.
     pub layout: Layout,
     /// Where a read's destination is.
@@ -146,6 +199,7 @@ pub struct Constants {
 impl Constants {
     /// Before the agent has filled them in.
     pub const UNKNOWN: Self = Self {
+        buffers: Buffers::UNKNOWN,
         layout: Layout::UNKNOWN,
         iterator: IovIter::UNKNOWN,
         pid_namespace: 0,

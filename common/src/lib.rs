@@ -8,6 +8,7 @@ mod http1;
 mod http2;
 pub mod layout;
 pub mod maps;
+pub mod pages;
 pub mod replay;
 pub mod stream;
 pub mod window;

@@ -26,13 +26,13 @@ struct Slice<'a, const CAPACITY: u32> {
 }
 
 impl<const CAPACITY: u32> Window for Slice<'_, CAPACITY> {
-    fn byte(&self, at: u32) -> u8 {
-        self.window.get(at as usize).copied().unwrap_or(self.slack)
+    fn byte(&self, at: impl Into<u64>) -> u8 {
+        self.window.get(at.into() as usize).copied().unwrap_or(self.slack)
     }
 
-    fn word(&self, at: u32) -> u64 {
+    fn word(&self, at: impl Into<u64>) -> u64 {
         let mut word = [0; 8];
-        for (place, byte) in (at..).zip(&mut word) {
+        for (place, byte) in (at.into()..).zip(&mut word) {
             *byte = self.byte(place);
         }
         u64::from_le_bytes(word)

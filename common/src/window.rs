@@ -13,18 +13,18 @@ pub const SLACK: u32 = 48;
 /// not depend on their value.
 pub trait Window {
     /// The byte at `at`.
-    fn byte(&self, at: u32) -> u8;
+    fn byte(&self, at: impl Into<u64>) -> u8;
     /// The eight bytes from `at` on, the first in the lowest bits.
-    fn word(&self, at: u32) -> u64;
-    /// The sixteen bytes from `at` on.
-    fn pair(&self, at: u32) -> (u64, u64) {
+    fn word(&self, at: impl Into<u64>) -> u64;
+    /// The sixteen bytes from `at` on, an address that [`Window::somewhere`] gave.
+    fn pair(&self, at: u64) -> (u64, u64) {
         (self.word(at), self.word(at + 8))
     }
-    /// The same address. The kernel's verifier compares what it knows of a loop's variables to find
-    /// that it has been there before; a loop that passes its address through here tells it every
-    /// time the same: somewhere in the window.
+    /// The same address, below 65 536. The kernel's verifier compares what it knows of a loop's variables to find that
+    /// it has been there before; a loop that passes its address through here tells it every time the same: somewhere in
+    /// the window, or a little behind it.
     #[must_use]
-    fn somewhere(&self, at: u32) -> u32 {
+    fn somewhere(&self, at: u64) -> u64 {
         at
     }
 }

@@ -64,6 +64,20 @@ pub const fn first(marks: u64) -> u32 {
     (lowest.wrapping_mul(INDEX_OF_BYTE) >> 56) as u32
 }
 
+/// Takes the lowest mark away.
+#[inline(always)]
+#[must_use]
+pub const fn but_first(marks: u64) -> u64 {
+    marks & marks.wrapping_sub(1)
+}
+
+/// The byte with the lowest mark; at least one must be marked.
+#[inline(always)]
+#[must_use]
+pub const fn lowest_marked(word: u64, marks: u64) -> u8 {
+    (word >> (8 * first(marks) & 63)) as u8
+}
+
 /// Keeps the lowest `count` bytes (fewer than 8).
 #[inline(always)]
 #[must_use]

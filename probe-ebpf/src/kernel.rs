@@ -42,17 +42,19 @@ pub(crate) fn read_kernel<T: Copy + Default>(structure: *const u8, offset: u32) 
     unsafe { bpf_probe_read_kernel(structure.byte_add(offset as usize).cast()) }.unwrap_or_default()
 }
 
-/// The lowest bits of a number. The compiler cannot drop the operation, however sure it is of the
-/// number's bound, so the verifier sees the bound too.
-#[inline(always)]
-pub(crate) fn bounded<const MASK: i32>(number: u32) -> u64 {
-    let mut bounded = u64::from(number);
-    // SAFETY: one instruction on one register.
-    unsafe {
-        asm!("{number} &= {mask}", number = inout(reg) bounded, mask = const MASK, options(pure, nomem, nostack))
-    };
-    bounded
+/// The bits of a number that a constant mask has. The compiler cannot drop the operation, however sure it is
+/// of the number's bound, so the verifier sees the bound too.
+macro_rules! bounded {
+    ($number:expr, $mask:expr) => {{
+        let mut bounded = u64::from($number);
+        // SAFETY: one instruction on one register.
+        unsafe {
+            core::arch::asm!("{number} &= {mask}", number = inout(reg) bounded, mask = const $mask, options(pure, nomem, nostack))
+        };
+        bounded
+    }};
 }
+pub(crate) use bounded;
 
 /// Eight bytes from any address. The compiler would load them one by one: it does not know that
 /// the machines this runs on allow unaligned loads.
@@ -68,6 +70,28 @@ pub(crate) unsafe fn load_word(address: *const u8) -> u64 {
         asm!("{word} = *(u64 *)({address} + 0)", word = out(reg) word, address = in(reg) address, options(pure, readonly, nostack));
     }
     u64::from_le(word)
+}
+
+/// Sixteen bytes from any address, as [`load_word`].
+///
+/// # Safety
+///
+/// The bytes must be there.
+#[inline(always)]
+pub(crate) unsafe fn load_pair(address: *const u8) -> (u64, u64) {
+    let (first, second): (u64, u64);
+    // SAFETY: the caller's.
+    unsafe {
+        asm!(
+            "{first} = *(u64 *)({address} + 0)",
+            "{second} = *(u64 *)({address} + 8)",
+            first = out(reg) first,
+            second = lateout(reg) second,
+            address = in(reg) address,
+            options(pure, readonly, nostack),
+        );
+    }
+    (u64::from_le(first), u64::from_le(second))
 }
 
 /// `struct bpf_dynptr`: opaque.
@@ -114,6 +138,13 @@ pub(crate) fn read_only_cast(structure: *const u8, type_id: u32) -> *const u8 {
         );
     }
     result
+}
+
+/// Memory that can be read at any address (Linux 6.17); 0 where it cannot.
+#[inline(always)]
+pub(crate) fn untyped(address: u64) -> *const u8 {
+    const NO_TYPE: u32 = 0;
+    read_only_cast(address as *const u8, NO_TYPE)
 }
 
 /// `void bpf_preempt_disable(void)`, since Linux 6.10: a task that is preempted inside the probe

@@ -9,6 +9,7 @@ mod maps;
 mod mark;
 mod object;
 mod reader;
+mod skb;
 mod socket;
 mod syscall;
 mod turns;
@@ -19,19 +20,21 @@ use common::connection::Arrival;
 use common::failure::Failure;
 use common::stream::Read;
 use kernel::constant;
-use reader::{Buffer, Reader, User};
+use reader::{Buffer, Direct, Reader, User};
 use turns::{FIRST, SECOND};
 
 /// `void trace_skb_copy_datagram_iovec(const struct sk_buff *skb, int len)`, called by
 /// `skb_copy_datagram_iter()` before it copies, under the socket's lock, in the reading task.
 /// The prototype is the same in 5.10, 6.1, 6.12, 6.18 and 7.x.
 #[btf_tracepoint(function = "skb_copy_datagram_iovec")]
+#[inline(always)]
 pub fn receive(ctx: BtfTracePointContext) -> i32 {
     at_tracepoint::<FIRST>(&ctx)
 }
 
 /// Behind [`receive`], on kernels that may skip it.
 #[btf_tracepoint(function = "skb_copy_datagram_iovec")]
+#[inline(always)]
 pub fn receive_again(ctx: BtfTracePointContext) -> i32 {
     at_tracepoint::<SECOND>(&ctx)
 }
@@ -39,12 +42,14 @@ pub fn receive_again(ctx: BtfTracePointContext) -> i32 {
 /// `int skb_copy_datagram_iter(const struct sk_buff *skb, int offset, struct iov_iter *to, int len)`: the
 /// same place, when it has copied. What it could not copy completely will come again.
 #[fexit(function = "skb_copy_datagram_iter")]
+#[inline(always)]
 pub fn receive_copied(ctx: FExitContext) -> i32 {
     at_fexit::<FIRST>(&ctx)
 }
 
 /// Beside [`receive_copied`], on kernels that may skip it.
 #[fexit(function = "skb_copy_datagram_iter")]
+#[inline(always)]
 pub fn receive_copied_again(ctx: FExitContext) -> i32 {
     at_fexit::<SECOND>(&ctx)
 }
@@ -53,7 +58,12 @@ pub fn receive_copied_again(ctx: FExitContext) -> i32 {
 fn at_tracepoint<const PROGRAM: u32>(ctx: &BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     let length: i32 = ctx.arg(1);
-    received::<PROGRAM>(skb, length, constant!(hold_at_tracepoint), &Buffer(skb));
+    let hold = constant!(hold_at_tracepoint);
+    if constant!(buffers.fragments) != 0 {
+        received::<PROGRAM>(skb, length, hold, &Direct(skb));
+    } else {
+        received::<PROGRAM>(skb, length, hold, &Buffer(skb));
+    }
     0
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn count_failure(cause: u32) {
 #[inline(always)]
 pub(crate) fn count_failures(cause: u32, count: u64) {
     const MASK: i32 = Failure::COUNT.next_power_of_two() as i32 - 1;
-    let cause = bounded::<MASK>(cause);
+    let cause = bounded!(cause, MASK);
     if let Some(counter) = events().and_then(|events| events.failures.get_mut(cause as usize)) {
         *counter += count;
     }

@@ -48,6 +48,8 @@ pub struct Btf<'a> {
 struct Type<'a> {
     name: u32,
     kind: u32,
+    /// Of a structure, in bytes.
+    size: u32,
     /// Bit offsets are mixed with bit-field sizes.
     has_bit_fields: bool,
     members: &'a [u8],
@@ -100,6 +102,21 @@ impl<'a> Btf<'a> {
         Err(if exists { Error::NoMember(name) } else { Error::NoStructure(structure.to_owned()) })
     }
 
+    /// The size of a structure in bytes.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such structure.
+    pub fn size_of(&self, structure: &str) -> Result<u32, Error> {
+        for id in 1..=self.starts.len() as u32 {
+            let found = self.get(id)?;
+            if found.kind == KIND_STRUCT && self.is_named(found.name, structure) {
+                return Ok(found.size);
+            }
+        }
+        Err(Error::NoStructure(structure.to_owned()))
+    }
+
     /// The value of `enumeration.name`.
     ///
     /// # Errors
@@ -147,7 +164,13 @@ impl<'a> Btf<'a> {
         let info = u32_at(self.types, at + 4)?;
         let start = at + TYPE_BYTES;
         let members = self.types.get(start..start + extra_bytes(info)?).ok_or(Error::Malformed)?;
-        Ok(Type { name: u32_at(self.types, at)?, kind: kind(info), has_bit_fields: info >> 31 == 1, members })
+        Ok(Type {
+            name: u32_at(self.types, at)?,
+            kind: kind(info),
+            size: u32_at(self.types, at + 8)?,
+            has_bit_fields: info >> 31 == 1,
+            members,
+        })
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {

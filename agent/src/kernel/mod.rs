@@ -4,6 +4,7 @@ mod btf;
 mod comparison;
 mod counters;
 mod error;
+mod pages;
 mod patch;
 pub mod survey;
 mod sys;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use aya::programs::{BtfTracePoint, FExit, Iter, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_obj::btf::BtfKind;
-use common::layout::{CONSTANTS, Constants, IovIter, KernelFunction, Layout};
+use common::layout::{Buffers, CONSTANTS, Constants, IovIter, KernelFunction, Layout};
 use common::maps::{ProcessKey, names};
 
 pub use comparison::{Attached, Comparison, StandIn};
@@ -44,6 +45,8 @@ pub struct Kernel {
     counters: Counters,
     hook: Hook,
     preemption: Preemption,
+    /// At the tracepoint: buffers are read where they are.
+    reads_directly: bool,
 }
 
 /// Whether another task may come in between the probe's start and its end on a CPU.
@@ -81,7 +84,12 @@ impl Kernel {
         }
         let mut code = PROBE.to_vec();
         let linked = link_functions(&mut code, &btf)?;
-        let constants = Plain(constants(&blob, &btf, &linked)?);
+        let mut constants = Plain(constants(&blob, &btf, &linked)?);
+        match pages::find(&blob, &btf, &constants.0) {
+            Ok(buffers) => constants.0.buffers = buffers,
+            Err(cause) => tracing::debug!(%cause, "buffers cannot be read where they are"),
+        }
+        let reads_directly = constants.0.buffers != Buffers::UNKNOWN;
         drop(blob);
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&btf)).override_global(CONSTANTS, &constants, true);
@@ -114,7 +122,7 @@ impl Kernel {
         }
         drop((btf, code));
         sys::return_freed_memory();
-        Ok(Self { ebpf, counters, hook, preemption: linked.preemption(hook) })
+        Ok(Self { ebpf, counters, hook, preemption: linked.preemption(hook), reads_directly })
     }
 
     /// What the kernel notes of the probe itself.
@@ -154,7 +162,12 @@ impl Probe for Kernel {
             Preemption::Held => "preemption held off",
             Preemption::On => "preemption not held off",
         };
-        format!("{}, {preemption}", self.hook.name())
+        let reader = match self.hook {
+            Hook::Tracepoint if self.reads_directly => "direct reader",
+            Hook::Tracepoint => "dynptr reader",
+            Hook::Fexit => "user-memory reader",
+        };
+        format!("{}, {reader}, {preemption}", self.hook.name())
     }
 }
 
@@ -191,8 +204,8 @@ impl Hook {
 
     fn name(self) -> String {
         match self {
-            Self::Tracepoint => format!("tp_btf/{TRACEPOINT}, dynptr reader"),
-            Self::Fexit => format!("fexit/{COPY_FUNCTION}, user-memory reader"),
+            Self::Tracepoint => format!("tp_btf/{TRACEPOINT}"),
+            Self::Fexit => format!("fexit/{COPY_FUNCTION}"),
         }
     }
 
@@ -277,6 +290,7 @@ fn constants(blob: &[u8], btf: &Btf, linked: &Linked) -> Result<Constants, btf::
     let types = btf::Btf::parse(blob)?;
     let tcp_sock = btf.id_by_type_name_kind("tcp_sock", BtfKind::Struct).unwrap_or(0);
     Ok(Constants {
+        buffers: Buffers::UNKNOWN,
         layout: Layout::resolve(|structure, member| types.offset_of(structure, member))?,
         iterator: iterator(&types)?,
         pid_namespace: pid_namespace(),

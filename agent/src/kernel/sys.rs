@@ -8,6 +8,7 @@ use aya::Pod;
 use aya_obj::generated::{bpf_attr, bpf_cmd};
 use common::layout::Constants;
 use common::maps::{Counts, Events, Process, ProcessKey};
+use common::pages::{Compared, SlabOffsets};
 
 /// A type of `common` as a map's key or value.
 #[repr(transparent)]
@@ -16,6 +17,10 @@ pub(super) struct Plain<T>(pub(super) T);
 
 // SAFETY: these are repr(C) without padding, and every bit pattern is valid.
 unsafe impl Pod for Plain<Constants> {}
+// SAFETY: as above.
+unsafe impl Pod for Plain<Compared> {}
+// SAFETY: as above.
+unsafe impl Pod for Plain<SlabOffsets> {}
 // SAFETY: as above.
 unsafe impl Pod for Plain<Counts> {}
 // SAFETY: as above.

@@ -1,6 +1,7 @@
 //! Runs the state machine over the bytes of one read, a window at a time.
 
 mod buffer;
+mod direct;
 mod user;
 
 use aya_ebpf::helpers::bpf_loop;
@@ -13,18 +14,25 @@ use common::word;
 use core::ffi::c_void;
 use core::ptr::from_mut;
 
-use crate::kernel::{bounded, load_word};
+use crate::kernel::{bounded, load_pair, load_word};
 use crate::maps;
 
 pub(crate) use buffer::Buffer;
-pub(crate) use user::{Cursor, User};
+pub(crate) use direct::Direct;
+use direct::Spot;
+use user::Cursor;
+pub(crate) use user::User;
 
-/// Bytes that a window holds; an ordinary head fits.
-const CAPACITY: u32 = 1024;
+/// Bytes of a read that are copied at a time; an ordinary head fits.
+const COPIED: u32 = 1024;
+const _: () = assert!(COPIED.is_power_of_two() && COPIED >= SLACK);
+
 /// The highest address that a masked one can be. The window is that large, and more: one operation
 /// shows the verifier that an address is within it.
-const HIGHEST: u32 = 2 * CAPACITY - 1;
-const _: () = assert!(CAPACITY.is_power_of_two() && CAPACITY >= SLACK);
+const fn highest(capacity: u32) -> i32 {
+    2 * capacity as i32 - 1
+}
+
 /// Turns that one read may take. A turn passes over at least a byte, or is one of a few that
 /// prepare it, so only a read of more than 2 MiB in single bytes could need more.
 const MAX_TURNS: u32 = 1 << 22;
@@ -34,7 +42,7 @@ const MAX_TURNS: u32 = 1 << 22;
 #[repr(C)]
 pub(crate) struct Job {
     /// A copy of the stretch of the read that is being looked at, and bytes of any value.
-    window: [u8; (HIGHEST + 1 + 2 * word::BYTES) as usize],
+    window: [u8; (2 * COPIED + 2 * word::BYTES) as usize],
     read: Read,
     /// Requests by version.
     pub(crate) requests: [u32; Version::ALL.len()],
@@ -48,9 +56,33 @@ pub(crate) struct Job {
     skb_offset: u32,
     /// [`User`]: where the window was last filled from.
     cursor: Cursor,
+    /// [`Direct`]: the same.
+    spot: Spot,
 }
 
 impl Job {
+    /// One store after the other: the compiler would call a function that clears them byte by byte.
+    #[inline(always)]
+    fn begin(&mut self, read: Read, trial: bool) {
+        macro_rules! set {
+            ($($member:ident).+, $value:expr) => {
+                // SAFETY: a member of this.
+                unsafe { (&raw mut self.$($member).+).write_volatile($value) }
+            };
+        }
+        set!(read.offset, read.offset);
+        set!(read.end, read.end);
+        set!(read.window_start, read.window_start);
+        set!(read.window_end, read.window_end);
+        for requests in &mut self.requests {
+            // SAFETY: a member of this.
+            unsafe { core::ptr::from_mut(requests).write_volatile(0) };
+        }
+        set!(failure, 0);
+        set!(trial, trial.into());
+        set!(resynced, 0);
+    }
+
     /// The loss that ended the read.
     #[inline(always)]
     pub(crate) fn failure(&self) -> Option<u32> {
@@ -68,7 +100,11 @@ pub(crate) trait Reader {
 
 /// Brings bytes into the window.
 trait Fill {
-    /// As [`Source::fill`]; `length` is at most what the window holds, which the verifier knows.
+    /// The largest window, a power of two.
+    const CAPACITY: u32;
+    /// Where the window is.
+    fn window(&self, job: *mut Job) -> *const u8;
+    /// As [`Source::fill`]; `length` is at most the window's capacity, which the verifier knows.
     fn fill(&self, job: *mut Job, offset: u32, length: u64) -> Option<u32>;
 }
 
@@ -82,48 +118,54 @@ struct Work<F> {
 /// The job's window.
 struct JobSource<'a, F> {
     job: *mut Job,
-    window: *mut u8,
+    window: *const u8,
     fill: &'a F,
 }
 
-impl<F> Window for JobSource<'_, F> {
+impl<F: Fill> JobSource<'_, F> {
     #[inline(always)]
-    fn byte(&self, at: u32) -> u8 {
-        let at = bounded::<{ HIGHEST as i32 }>(at);
+    fn bounded(at: u64) -> u64 {
+        bounded!(at, highest(F::CAPACITY))
+    }
+}
+
+impl<F: Fill> Window for JobSource<'_, F> {
+    #[inline(always)]
+    fn byte(&self, at: impl Into<u64>) -> u8 {
         // SAFETY: within the window.
-        unsafe { self.window.add(at as usize).read() }
+        unsafe { self.window.add(Self::bounded(at.into()) as usize).read() }
     }
 
     #[inline(always)]
-    fn word(&self, at: u32) -> u64 {
-        let at = bounded::<{ HIGHEST as i32 }>(at);
+    fn word(&self, at: impl Into<u64>) -> u64 {
         // SAFETY: within the window, which ends two words behind the highest address.
-        unsafe { load_word(self.window.add(at as usize)) }
+        unsafe { load_word(self.window.add(Self::bounded(at.into()) as usize)) }
     }
 
     #[inline(always)]
-    fn pair(&self, at: u32) -> (u64, u64) {
-        let at = bounded::<{ HIGHEST as i32 }>(at);
+    fn pair(&self, at: u64) -> (u64, u64) {
         // SAFETY: within the window, which ends two words behind the highest address.
-        unsafe { (load_word(self.window.add(at as usize)), load_word(self.window.add(at as usize + 8))) }
+        unsafe { load_pair(self.window.add(at as usize)) }
     }
 
     #[inline(always)]
-    fn somewhere(&self, at: u32) -> u32 {
-        bounded::<{ HIGHEST as i32 }>(at) as u32
+    fn somewhere(&self, at: u64) -> u64 {
+        Self::bounded(at)
     }
 }
 
 impl<F: Fill> Source for JobSource<'_, F> {
-    const CAPACITY: u32 = CAPACITY;
+    const CAPACITY: u32 = F::CAPACITY;
 
     #[inline(always)]
     fn fill(&mut self, offset: u32, length: u32) -> Option<u32> {
-        let length = bounded::<{ HIGHEST as i32 }>(length);
-        if length == 0 || length > CAPACITY.into() {
+        let length = Self::bounded(length.into());
+        if length == 0 || length > F::CAPACITY.into() {
             return None;
         }
-        self.fill.fill(self.job, offset, length)
+        let length = self.fill.fill(self.job, offset, length)?;
+        self.window = self.fill.window(self.job);
+        Some(length)
     }
 }
 
@@ -137,11 +179,7 @@ pub(crate) fn process<'a>(
     trial: bool,
 ) -> Option<&'a mut Job> {
     let job = maps::job()?;
-    job.read = read;
-    job.requests = [0; Version::ALL.len()];
-    job.failure = 0;
-    job.trial = trial.into();
-    job.resynced = 0;
+    job.begin(read, trial);
     if !reader.take_turns(skb_offset, job, connection) {
         connection.give_up();
         job.failure = Failure::Unreadable as u32 + 1;
@@ -173,7 +211,7 @@ extern "C" fn take_turn<F: Fill>(_index: u64, work: *mut Work<F>) -> i64 {
 fn turn_once<F: Fill>(work: &mut Work<F>) -> bool {
     // SAFETY: `take_turns` was given both.
     let (job, connection) = unsafe { (&mut *work.job, &mut *work.connection) };
-    let mut source = JobSource { job: work.job, window: job.window.as_mut_ptr(), fill: &work.fill };
+    let mut source = JobSource { job: work.job, window: work.fill.window(work.job), fill: &work.fill };
     let event = turn(&mut connection.stream, &mut source, &mut job.read);
     if event == Event::END {
         return false;

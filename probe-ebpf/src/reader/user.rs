@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use common::connection::Connection;
 use core::ffi::c_void;
 
-use super::{Fill, HIGHEST, Job, Reader, Work, take_turns};
+use super::{COPIED, Fill, Job, Reader, Work, highest, take_turns};
 use crate::kernel::{bounded, constant, member, read_kernel};
 
 /// `struct iovec { void *iov_base; size_t iov_len; }`.
@@ -114,6 +114,14 @@ impl Cursor {
 struct UserFill;
 
 impl Fill for UserFill {
+    const CAPACITY: u32 = COPIED;
+
+    #[inline(always)]
+    fn window(&self, job: *mut Job) -> *const u8 {
+        // SAFETY: the caller's job.
+        unsafe { (&raw const (*job).window).cast() }
+    }
+
     #[inline(always)]
     fn fill(&self, job: *mut Job, offset: u32, length: u64) -> Option<u32> {
         // SAFETY: the caller's job; its window is not part of this.
@@ -123,7 +131,7 @@ impl Fill for UserFill {
             return Some(0);
         }
         let here = u64::from(cursor.end - offset);
-        let length = bounded::<{ HIGHEST as i32 }>(if here < length { here as u32 } else { length as u32 });
+        let length = bounded!(if here < length { here as u32 } else { length as u32 }, highest(COPIED));
         let from = cursor.address.wrapping_add(u64::from(offset - cursor.start));
         // SAFETY: the window holds `length` bytes; the helper checks the source.
         let result =

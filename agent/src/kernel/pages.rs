@@ -1,0 +1,198 @@
+//! Finds out whether the kernel's buffers can be read where they are. EDGE.
+//!
+//! A fragment of a buffer is known by its `struct page`. The kernel maps all memory in one piece, so the page's address is
+//! that one's, times 64, and a number that is chosen when the kernel starts. The slabs tell it: each is known by page and by
+//! address. Then both ways of reading are compared on bytes that the agent sends to itself.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aya::maps::Array;
+use aya::programs::{BtfTracePoint, Iter};
+use aya::{Btf, Ebpf, EbpfLoader};
+use common::layout::{Buffers, CONSTANTS, Constants};
+use common::pages::{COMPARED, Compared, SlabOffsets, Witness};
+
+use super::sys::Plain;
+use super::{LoadError, TRACEPOINT, btf, link_functions, program};
+
+static PAGES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pages"));
+/// `sizeof(struct page)` that the probe counts with.
+const PAGE_STRUCT_BYTES: u32 = 64;
+/// The largest slab.
+const MAX_SLAB_BYTES: u64 = 1 << 20;
+/// Fewer slabs would be no proof.
+const MIN_WITNESSES: usize = 8;
+/// A Unix socket puts what is beyond 16 KiB into fragments.
+const SENT_BYTES: usize = 48 * 1024;
+
+/// Why buffers are not read where they are. One line; the other readers need none of it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Cause {
+    #[error("this processor's memory map is not known to the probe")]
+    Architecture,
+    #[error(transparent)]
+    Layout(#[from] btf::Error),
+    #[error(transparent)]
+    Program(#[from] LoadError),
+    #[error("{slabs} slabs do not agree on where pages are mapped")]
+    Disagreement { slabs: usize },
+    #[error("both ways of reading differ: {0:?}")]
+    Different(Compared),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// How to read the kernel's buffers where they are.
+pub(super) fn find(blob: &[u8], btf: &Btf, constants: &Constants) -> Result<Buffers, Cause> {
+    let types = &btf::Btf::parse(blob)?;
+    if !cfg!(target_arch = "x86_64") || types.size_of("page")? != PAGE_STRUCT_BYTES {
+        return Err(Cause::Architecture);
+    }
+    let mut buffers = offsets(types)?;
+    buffers.pages = agreed(&witnesses(types, btf)?)?;
+    let compared = compare(btf, &Constants { buffers, ..*constants })?;
+    if compared.equal_linear > 0 && compared.equal_fragments > 0 && compared.different == 0 {
+        Ok(buffers)
+    } else {
+        Err(Cause::Different(compared))
+    }
+}
+
+fn offsets(types: &btf::Btf<'_>) -> Result<Buffers, btf::Error> {
+    Ok(Buffers {
+        pages: 0,
+        skb_data: types.offset_of("sk_buff", "data")?,
+        skb_data_len: types.offset_of("sk_buff", "data_len")?,
+        skb_head: types.offset_of("sk_buff", "head")?,
+        skb_end: types.offset_of("sk_buff", "end")?,
+        skb_next: types.offset_of("sk_buff", "next")?,
+        fragment_count: types.offset_of("skb_shared_info", "nr_frags")?,
+        fragment_list: types.offset_of("skb_shared_info", "frag_list")?,
+        fragments: types.offset_of("skb_shared_info", "frags")?,
+        fragment_page: types.offset_of("skb_frag", "netmem")?,
+        fragment_length: types.offset_of("skb_frag", "len")?,
+        fragment_offset: types.offset_of("skb_frag", "offset")?,
+        reserved: 0,
+    })
+}
+
+fn witnesses(types: &btf::Btf<'_>, btf: &Btf) -> Result<Vec<Witness>, Cause> {
+    let slabs = Plain(SlabOffsets {
+        cache_node: types.offset_of("kmem_cache", "node")?,
+        node_partial: types.offset_of("kmem_cache_node", "partial")?,
+        slab_list: types.offset_of("slab", "slab_list")?,
+        slab_freelist: types.offset_of("slab", "freelist")?,
+    });
+    let mut ebpf = load(EbpfLoader::new().btf(Some(btf)).override_global("SLABS", &slabs, true), btf)?;
+    let program: &mut Iter = program(&mut ebpf, "find_pages")?.try_into().map_err(LoadError::from_program)?;
+    program.load("kmem_cache", btf).map_err(LoadError::from_program)?;
+    let link = program.attach().and_then(|id| program.take_link(id)).map_err(LoadError::from_program)?;
+    let mut file = link.into_file().map_err(|error| LoadError::Other(error.to_string()))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes.chunks_exact(size_of::<Witness>()).map(witness).collect())
+}
+
+fn witness(bytes: &[u8]) -> Witness {
+    let word = |at| bytes[at..].first_chunk().copied().map_or(0, u64::from_ne_bytes);
+    Witness { page: word(0), address: word(8) }
+}
+
+/// What nearly all slabs say. They change while they are looked at, so a few may say anything.
+fn agreed(witnesses: &[Witness]) -> Result<u64, Cause> {
+    let mut votes: HashMap<u64, usize> = HashMap::new();
+    let slabs = witnesses.iter().filter(|witness| witness.address != 0);
+    let count = slabs.clone().count();
+    for (difference, place) in slabs.map(|witness| witness.difference()) {
+        if place < MAX_SLAB_BYTES {
+            *votes.entry(difference).or_default() += 1;
+        }
+    }
+    let winner = votes.into_iter().max_by_key(|(_, votes)| *votes);
+    match winner {
+        Some((difference, votes)) if votes >= MIN_WITNESSES && votes * 8 > count * 7 => Ok(difference),
+        _ => Err(Cause::Disagreement { slabs: count }),
+    }
+}
+
+/// Reads the same bytes in both ways.
+fn compare(btf: &Btf, constants: &Constants) -> Result<Compared, Cause> {
+    let constants = Plain(*constants);
+    let mut ebpf = load(EbpfLoader::new().btf(Some(btf)).override_global(CONSTANTS, &constants, true), btf)?;
+    let program: &mut BtfTracePoint = program(&mut ebpf, "compare")?.try_into().map_err(LoadError::from_program)?;
+    program.load(TRACEPOINT, btf).map_err(LoadError::from_program)?;
+    program.attach().map_err(LoadError::from_program)?;
+    exchange()?;
+    let map = ebpf.map(COMPARED).ok_or_else(|| io::Error::other("the object has no result"))?;
+    let Plain(compared) =
+        Array::<_, Plain<Compared>>::try_from(map).and_then(|map| map.get(&0, 0)).map_err(io::Error::other)?;
+    Ok(compared)
+}
+
+fn load(loader: &mut EbpfLoader<'_>, btf: &Btf) -> Result<Ebpf, LoadError> {
+    let mut code = PAGES.to_vec();
+    link_functions(&mut code, btf)?;
+    loader.load(&code).map_err(LoadError::from_ebpf)
+}
+
+/// Sends bytes to itself, of which no eight are zero.
+fn exchange() -> io::Result<()> {
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
+    let mut number = seed | 1;
+    let sent: Vec<u8> = std::iter::repeat_with(|| {
+        // xorshift64: never zero.
+        number ^= number << 13;
+        number ^= number >> 7;
+        number ^= number << 17;
+        number
+    })
+    .take(SENT_BYTES / 8)
+    .flat_map(u64::to_ne_bytes)
+    .collect();
+    let (mut sender, mut receiver) = UnixStream::pair()?;
+    let mut received = vec![0; SENT_BYTES];
+    sender.set_nonblocking(true)?;
+    let count = sender.write(&sent)?;
+    receiver.read_exact(&mut received[..count])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: u64 = 0xffff_8880_0000_0000;
+    const PAGES_AT: u64 = 0xffff_ea00_0000_0000;
+
+    fn slab(page: u64, place: u64) -> Witness {
+        Witness { page: PAGES_AT + 64 * page, address: BASE + 4096 * page + place }
+    }
+
+    #[test]
+    fn slabs_agree_but_for_a_few() {
+        let mut slabs: Vec<Witness> = (1..100).map(|number| slab(number * 37, number * 64)).collect();
+        slabs.push(Witness { page: PAGES_AT, address: 0 });
+        slabs.push(Witness { page: PAGES_AT, address: 0x1234_5678_9abc_def0 });
+        let expected = BASE.wrapping_sub(PAGES_AT << 6);
+        assert_eq!(agreed(&slabs).ok(), Some(expected));
+        let page = slabs[3].page;
+        assert_eq!((page << 6).wrapping_add(expected), BASE + 4096 * 4 * 37);
+    }
+
+    #[test]
+    fn few_slabs_or_none_are_no_proof() {
+        assert!(agreed(&[]).is_err());
+        let slabs: Vec<Witness> = (1..8).map(|number| slab(number, 64)).collect();
+        assert!(agreed(&slabs).is_err());
+        let slabs: Vec<Witness> =
+            (0..40_u64).map(|number| Witness { page: number << 40, address: number << 33 }).collect();
+        assert!(agreed(&slabs).is_err());
+    }
+
+    #[test]
+    fn what_is_sent_has_no_zero_words() -> io::Result<()> {
+        exchange()
+    }
+}
