@@ -20,7 +20,7 @@ pub const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (commit ",
     env!("SCOPE_HTTP_REQUESTS_COMMIT"),
-    "; kernel readers: dynptr at the tracepoint, user memory at fexit)"
+    "; kernel readers: direct and dynptr at the tracepoint, user memory at fexit)"
 );
 
 /// Rows of each tick where lines are printed.

@@ -112,11 +112,13 @@ impl ProbeConfig {
 /// Where the probe is attached, and with that how it reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HookChoice {
-    /// At the tracepoint if the kernel lets programs there read its buffers, else at fexit.
+    /// At the tracepoint if the kernel lets programs there read its buffers (where they are, if it can), else at fexit.
     #[default]
     Auto,
     /// At the tracepoint `skb_copy_datagram_iovec`.
     Tracepoint,
+    /// The same, reading through the kernel's function even where buffers can be read where they are.
+    Dynptr,
     /// At the end of the function `skb_copy_datagram_iter`.
     Fexit,
 }
@@ -297,7 +299,12 @@ impl<'a, L: Fn(&str) -> Option<String>> Values<'a, L> {
         ProbeConfig {
             hook: self.one_of(
                 "hook",
-                &[("auto", HookChoice::Auto), ("tracepoint", HookChoice::Tracepoint), ("fexit", HookChoice::Fexit)],
+                &[
+                    ("auto", HookChoice::Auto),
+                    ("tracepoint", HookChoice::Tracepoint),
+                    ("dynptr", HookChoice::Dynptr),
+                    ("fexit", HookChoice::Fexit),
+                ],
             ),
             max_processes: self.max_processes(),
         }

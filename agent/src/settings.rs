@@ -87,7 +87,13 @@ pub const ALL: [Setting; 15] = [
         "container",
         "a series for each container, or process",
     ),
-    setting("hook", "HOOK", "SCOPE_HTTP_REQUESTS_HOOK", "auto", "where the probe is: auto, tracepoint or fexit"),
+    setting(
+        "hook",
+        "HOOK",
+        "SCOPE_HTTP_REQUESTS_HOOK",
+        "auto",
+        "where the probe is and reads: auto, tracepoint, dynptr or fexit",
+    ),
     setting("max-processes", "NUMBER", "SCOPE_HTTP_REQUESTS_MAX_PROCESSES", "8192", "processes counted at a time"),
     setting(
         "log-format",

@@ -85,9 +85,11 @@ impl Kernel {
         let mut code = PROBE.to_vec();
         let linked = link_functions(&mut code, &btf)?;
         let mut constants = Plain(constants(&blob, &btf, &linked)?);
-        match pages::find(&blob, &btf, &constants.0) {
-            Ok(buffers) => constants.0.buffers = buffers,
-            Err(cause) => tracing::debug!(%cause, "buffers cannot be read where they are"),
+        if matches!(config.hook, HookChoice::Auto | HookChoice::Tracepoint) {
+            match pages::find(&blob, &btf, &constants.0) {
+                Ok(buffers) => constants.0.buffers = buffers,
+                Err(cause) => tracing::debug!(%cause, "buffers cannot be read where they are"),
+            }
         }
         let reads_directly = constants.0.buffers != Buffers::UNKNOWN;
         drop(blob);
@@ -107,7 +109,7 @@ impl Kernel {
             Ok(hook)
         };
         let hook = match config.hook {
-            HookChoice::Tracepoint => attach(Hook::Tracepoint)?,
+            HookChoice::Tracepoint | HookChoice::Dynptr => attach(Hook::Tracepoint)?,
             HookChoice::Fexit => attach(Hook::Fexit)?,
             HookChoice::Auto => match attach(Hook::Tracepoint) {
                 Err(cause) if cause.is_about_hook() => {
