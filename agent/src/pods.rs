@@ -1,7 +1,7 @@
 //! This node's pods, and the one a process belongs to. PURE.
 //!
-//! One task feeds it what the API server says; the tick asks. Nothing about a process is remembered here: a lookup
-//! is a few hash-table reads, so it is asked anew every tick, a miss is never cached and a PID cannot inherit a name.
+//! One task feeds it what the API server says; the tick asks. Nothing about a process is remembered here: whenever the
+//! version has changed, all are asked for anew, so a miss lasts no longer than it is true and a PID cannot inherit a name.
 
 use crate::cgroup::{Candidate, ConfigHash, ContainerId, PodKey, PodUid};
 use std::collections::{HashMap, HashSet, VecDeque};

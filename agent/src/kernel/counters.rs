@@ -119,7 +119,10 @@ impl Counters {
             };
             let map = counts.fd().as_fd();
             let count = lookup_batch(map, slots[0], &mut self.keys[..slots.len()], &mut self.values, self.cpus)?;
-            for (index, slot) in slots[..count].iter().enumerate() {
+            if count != slots.len() {
+                return Err(io::Error::other(format!("{count} slots read instead of {}", slots.len())));
+            }
+            for (index, slot) in slots.iter().enumerate() {
                 let sum = sum(&self.values[index * self.cpus..(index + 1) * self.cpus]);
                 if sum != Counts::default() {
                     let holder = self.holder(*slot)?;
