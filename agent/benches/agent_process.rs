@@ -1,5 +1,6 @@
 //! The agent as it is delivered: its own process.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -22,11 +23,17 @@ pub(crate) struct AgentProcess {
 
 impl AgentProcess {
     pub(crate) fn start() -> io::Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// With further arguments.
+    pub(crate) fn start_with(arguments: &[OsString]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let log = File::create(folder.path().join("log"))?;
         let child = Command::new(BINARY)
             .args(["--no-terminal", "--log-level=warn", "--hostname=bench", "--plugins-root"])
             .arg(folder.path())
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -43,6 +50,28 @@ impl AgentProcess {
         Ok(agent)
     }
 
+    /// Waits until it knows of so many processes.
+    pub(crate) fn wait_for(&self, processes: usize) -> io::Result<()> {
+        let known = |json: &str| serde_json::from_str::<Value>(json).ok()?["processes"].as_u64();
+        self.wait_until("overview", |answer| known(answer).is_some_and(|known| known >= processes as u64))
+    }
+
+    /// Waits until it answers so.
+    pub(crate) fn wait_until(&self, path: &str, is_so: impl Fn(&str) -> bool) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = String::from_utf8_lossy(&self.ask(&format!("/{path}"))?).into_owned();
+            if is_so(&answer) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let start: String = answer.chars().take(300).collect();
+                return Err(io::Error::other(format!("the agent's last answer at /{path}: {start}")));
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -56,7 +85,7 @@ impl AgentProcess {
 
     /// Requests by these processes, as its report has them.
     pub(crate) fn counted(&self, pids: &[u32]) -> io::Result<u64> {
-        let report: Value = serde_json::from_slice(&self.report()?)?;
+        let report: Value = serde_json::from_slice(&self.ask("/report")?)?;
         let total = |pid: &u32| {
             let node = &report["Process"]["nodes"][format!("bench;{pid}")];
             node["latest"]["http_requests_total"]["value"].as_str()?.parse::<u64>().ok()
@@ -64,9 +93,10 @@ impl AgentProcess {
         Ok(pids.iter().filter_map(total).sum())
     }
 
-    fn report(&self) -> io::Result<Vec<u8>> {
+    /// What it answers on the plugin socket.
+    pub(crate) fn ask(&self, path: &str) -> io::Result<Vec<u8>> {
         let mut socket = UnixStream::connect(self.folder.path().join("http-requests/http-requests.sock"))?;
-        socket.write_all(b"GET /report HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer)?;
         let body = answer.windows(4).position(|end| end == b"\r\n\r\n").map(|end| answer.split_off(end + 4));

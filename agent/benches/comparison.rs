@@ -10,7 +10,6 @@ use std::time::Duration;
 use agent::config::ProbeConfig;
 use agent::counts::Pid;
 use agent::kernel::{Attached, Comparison, Kernel, ProgramStatistics, StandIn};
-use agent::tick::Probe as _;
 use aya::maps::{MapData, RingBuf};
 use aya::sys::{Stats, enable_stats};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -233,7 +232,7 @@ impl Contender {
 }
 
 fn counted_by_probe(mut kernel: Kernel, nginx: &Nginx) -> io::Result<u64> {
-    let reading = kernel.read(Duration::ZERO)?;
+    let reading = kernel.read_all(Duration::ZERO)?;
     let is_worker = |pid: Option<Pid>| pid.is_some_and(|Pid(pid)| nginx.workers().contains(&pid));
     let workers = reading.processes.iter().filter(|process| is_worker(process.pid));
     Ok(workers.map(|process| process.counts.requests.iter().sum::<u64>()).sum())

@@ -11,6 +11,7 @@ mod cpu;
 mod machine;
 mod nginx;
 mod pairs;
+mod pods;
 mod processes;
 mod receive;
 mod record;

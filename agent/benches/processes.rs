@@ -15,6 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::Figures;
 use crate::agent_process::AgentProcess;
 use crate::cpu;
+use crate::pods;
 use crate::spread::Spread;
 use crate::table::Figure;
 
@@ -25,6 +26,8 @@ const WINDOW_SECONDS: u32 = 6;
 /// What starting costs, and the first look at every process, is in no window.
 const SETTLED: Duration = Duration::from_millis(2500);
 const READINGS: usize = 31;
+/// Enough for every process to have received what was sent to it.
+const RECEIVED: Duration = Duration::from_millis(200);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
 /// Real and small: `cat` that reads from a socket, and ends when the other end closes.
@@ -37,12 +40,14 @@ pub(crate) fn measure() -> Figures {
     // A descriptor a process.
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    let node = pods::Node::start()?;
     let agent = AgentProcess::start()?;
     thread::sleep(SETTLED);
     let mut figures = vec![usage(&agent, "no process", &mut [])?];
     let mut receivers = Vec::with_capacity(MANY);
     for count in [SOME, MANY] {
         add(&mut receivers, count)?;
+        agent.wait_for(count)?;
         thread::sleep(SETTLED);
         figures.push(usage(&agent, &format!("{count} processes, none active"), &mut [])?);
         figures.push(memory(&agent, count)?);
@@ -63,8 +68,10 @@ pub(crate) fn measure() -> Figures {
     );
     figures.push(memory(&agent, MANY)?);
     agent.stop()?;
-    figures.push(reading(&mut receivers)?);
+    figures.extend(in_pods(node.as_ref(), &mut receivers)?);
+    figures.extend(reading(&mut receivers)?);
     receivers.into_iter().try_for_each(Receiver::end)?;
+    drop(node);
     Ok(figures)
 }
 
@@ -78,17 +85,57 @@ fn add(receivers: &mut Vec<Receiver>, count: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// The same processes in pods of a scripted cluster, and what it costs to be asked each second.
+fn in_pods(node: Option<&pods::Node>, receivers: &mut [Receiver]) -> io::Result<Vec<Figure>> {
+    let Some(node) = node else {
+        let why = "no cgroup v2 in which one can be made";
+        return Ok(vec![Figure::new("resident memory, in pods", "MiB", None).note(why)]);
+    };
+    let agent = AgentProcess::start_with(&node.arguments())?;
+    agent.wait_until("health/ready", |answer| answer.ends_with("pods: current\n"))?;
+    restart(receivers, |index, process| node.take_in(index, process.id()))?;
+    agent.wait_for(MANY)?;
+    thread::sleep(SETTLED);
+    let resident = |name: &str| Ok::<_, io::Error>(Figure::once(name, "MiB", cpu::resident(agent.pid())?));
+    let asked = |name: &str, path: &str| usage_while(&agent, name, || agent.ask(path).map(drop));
+    let mut figures = vec![usage(&agent, "in pods, none active", &mut [])?, resident("resident memory, in pods")?];
+    let report = String::from_utf8_lossy(&agent.ask("/report")?).into_owned();
+    let placed = report.matches(r#""http_requests_pod":{"timestamp""#).count();
+    figures.push(asked("CPU time, in pods, a report a second", "/report")?);
+    figures.push(resident("resident memory, in pods, after it")?);
+    figures.push(asked("CPU time, in pods, an overview a second", "/overview")?);
+    figures.push(resident("resident memory, in pods, after it")?);
+    agent.stop()?;
+    let note = format!("{MANY} processes, {placed} of them found in {} pods", pods::PODS);
+    Ok(figures.into_iter().map(|figure| figure.note(note.as_str())).collect())
+}
+
+/// New processes: a connection that is older than a probe counts again after an answer, and cat gives none.
+fn restart(receivers: &mut [Receiver], mut prepare: impl FnMut(usize, &Child) -> io::Result<()>) -> io::Result<()> {
+    for (index, receiver) in receivers.iter_mut().enumerate() {
+        std::mem::replace(receiver, Receiver::start()?).end()?;
+        prepare(index, &receiver.process)?;
+        receiver.requests.write_all(REQUEST)?;
+    }
+    Ok(())
+}
+
 /// The agent's CPU time while these are active.
 fn usage(agent: &AgentProcess, name: &str, active: &mut [Receiver]) -> io::Result<Figure> {
+    usage_while(agent, &format!("CPU time, {name}"), || {
+        active.iter_mut().try_for_each(|receiver| receiver.requests.write_all(REQUEST))
+    })
+}
+
+/// The agent's CPU time while something happens each second.
+fn usage_while(agent: &AgentProcess, name: &str, mut happens: impl FnMut() -> io::Result<()>) -> io::Result<Figure> {
     let (started, before) = (Instant::now(), cpu::time(agent.pid())?);
     for second in 1..=WINDOW_SECONDS {
-        for receiver in &mut *active {
-            receiver.requests.write_all(REQUEST)?;
-        }
+        happens()?;
         thread::sleep((Duration::from_secs(1) * second).saturating_sub(started.elapsed()));
     }
     let used = cpu::time(agent.pid())?.saturating_sub(before);
-    Ok(Figure::once(format!("CPU time, {name}"), "ms/s", 1000.0 * used.as_secs_f64() / started.elapsed().as_secs_f64()))
+    Ok(Figure::once(name, "ms/s", 1000.0 * used.as_secs_f64() / started.elapsed().as_secs_f64()))
 }
 
 fn memory(agent: &AgentProcess, processes: usize) -> io::Result<Figure> {
@@ -96,22 +143,29 @@ fn memory(agent: &AgentProcess, processes: usize) -> io::Result<Figure> {
 }
 
 /// What a tick's reading takes of the kernel's counts, without what is made of it.
-fn reading(receivers: &mut [Receiver]) -> Result<Figure, Box<dyn std::error::Error>> {
+fn reading(receivers: &mut [Receiver]) -> Figures {
     let mut kernel = Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok()))?;
-    for receiver in &mut *receivers {
-        // A connection that is older than this probe counts again after an answer, and cat gives none: a new process.
-        receiver.restart()?;
-        receiver.requests.write_all(REQUEST)?;
-    }
+    restart(receivers, |_, _| Ok(()))?;
     thread::sleep(SETTLED);
-    let mut times = Vec::with_capacity(READINGS);
-    let mut processes = 0;
-    for _ in 0..READINGS {
-        let started = Instant::now();
-        processes = kernel.read(Duration::ZERO)?.processes.len();
-        times.push(started.elapsed().as_secs_f64() * 1e3);
+    let name = "reading the kernel's counts";
+    let mut figures = Vec::new();
+    for active in [0, SOME, MANY] {
+        let mut times = Vec::with_capacity(READINGS);
+        let (mut processes, mut read) = (0, 0);
+        for _ in 0..READINGS {
+            // What one reading has seen is read by the next again.
+            (0..2).try_for_each(|_| kernel.read(Duration::ZERO, &[]).map(drop))?;
+            receivers[..active].iter_mut().try_for_each(|receiver| receiver.requests.write_all(REQUEST))?;
+            thread::sleep(RECEIVED);
+            let started = Instant::now();
+            let reading = kernel.read(Duration::ZERO, &[])?;
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+            (processes, read) = (reading.slots_used, reading.processes.len());
+        }
+        let note = format!("{processes} processes, {read} of them read");
+        figures.push(Figure::new(name, "ms", Spread::of(times)).note(note));
     }
-    Ok(Figure::new("reading the kernel's counts", "ms", Spread::of(times)).note(format!("{processes} processes")))
+    Ok(figures)
 }
 
 impl Receiver {
@@ -119,10 +173,6 @@ impl Receiver {
         let (requests, input) = UnixStream::pair()?;
         let process = Command::new("cat").stdin(Stdio::from(OwnedFd::from(input))).stdout(Stdio::null()).spawn()?;
         Ok(Self { requests, process })
-    }
-
-    fn restart(&mut self) -> io::Result<()> {
-        std::mem::replace(self, Self::start()?).end()
     }
 
     fn end(self) -> io::Result<()> {

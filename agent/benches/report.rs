@@ -8,10 +8,12 @@ use agent::cgroup::ContainerId;
 use agent::counts::{Pid, ProcessCounts, Reading};
 use agent::metrics::tally::{Grouping, MAX_SERIES, Tally, Totals};
 use agent::metrics::{Facts, Format, Instruments, Observed, Scrape};
+use agent::overview::{self, Overview};
+use agent::pods::Pods;
 use agent::process::Identity;
 use agent::rates::Rates;
 use agent::report::{Content, MAX_REPORTED_PROCESSES, render};
-use agent::snapshot::{Place, Snapshot, Snapshots};
+use agent::snapshot::{Place, Process, Snapshot, Snapshots};
 use agent::topologies::Topologies;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
@@ -34,11 +36,14 @@ pub(crate) fn measure() -> Figures {
     let mut buffer = Vec::new();
     let content = Content { topologies: Topologies::ALL, notice: None };
     let (mut tallies, mut scrapes, mut scrape_size) = (Vec::new(), Vec::new(), 0);
+    let (mut overviews, mut overview_size, mut idle_ticks) = (Vec::new(), 0, Vec::new());
+    let pods = Pods::default();
     for second in 1..=ROUNDS {
         let reading = reading(second);
         let started = Instant::now();
         let elapsed = rates.advance(&reading, &[], Identity::from_counts);
-        let mut snapshot = snapshots.take(&rates, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at);
+        rates.locate(&pods);
+        let mut snapshot = snapshots.take(&rates, &pods, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at);
         ticks.push(milliseconds(started));
         let started = Instant::now();
         let report = render(&snapshot, content, buffer);
@@ -47,11 +52,9 @@ pub(crate) fn measure() -> Figures {
         reports.push(milliseconds(started));
         let started = Instant::now();
         tally.take(&snapshot);
-        let totals = tally.totals().clone();
         tallies.push(milliseconds(started));
-        let scrape = scrape(snapshot.clone(), totals);
         let started = Instant::now();
-        scrape_size = scrape.render(Format::OpenMetrics).len();
+        scrape_size = scrape(snapshot.clone(), tally.totals().clone()).render(Format::OpenMetrics).len();
         scrapes.push(milliseconds(started));
         place(&mut snapshot);
         let started = Instant::now();
@@ -59,15 +62,29 @@ pub(crate) fn measure() -> Figures {
         placed_size = report.len();
         buffer = report.into();
         placed_reports.push(milliseconds(started));
+        let started = Instant::now();
+        overview_size = Overview::new(&snapshot, &overview::Facts::default()).json().len();
+        overviews.push(milliseconds(started));
+    }
+    for second in ROUNDS + 1..=2 * ROUNDS {
+        let reading = Reading { processes: Vec::new(), ..reading(second) };
+        let started = Instant::now();
+        let elapsed = rates.advance(&reading, &[], Identity::from_counts);
+        rates.locate(&pods);
+        drop(snapshots.take(&rates, &pods, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at));
+        idle_ticks.push(milliseconds(started));
     }
     let series = format!("{MAX_SERIES} series of 2 versions");
     let processes = format!("{MAX_REPORTED_PROCESSES} processes");
     Ok(vec![
-        Figure::new("tick: rates and snapshot", "ms", Spread::of(ticks)).note(processes.as_str()),
+        Figure::new("tick: rates and snapshot", "ms", Spread::of(ticks)).note(format!("{processes}, all active")),
+        Figure::new("tick: rates and snapshot", "ms", Spread::of(idle_ticks)).note(format!("{processes}, none active")),
         Figure::new("report", "ms", Spread::of(reports)).at_most(5.0).note(processes.as_str()),
         Figure::once("report", "KiB", size as f64 / 1024.0).note(processes.as_str()),
         Figure::new("report, in pods", "ms", Spread::of(placed_reports)).at_most(20.0).note(processes.as_str()),
-        Figure::once("report, in pods", "KiB", placed_size as f64 / 1024.0).note(processes),
+        Figure::once("report, in pods", "KiB", placed_size as f64 / 1024.0).note(processes.as_str()),
+        Figure::new("overview, in pods", "ms", Spread::of(overviews)).note(processes.as_str()),
+        Figure::once("overview, in pods", "KiB", overview_size as f64 / 1024.0).note(processes),
         Figure::new("tick: what metrics add", "ms", Spread::of(tallies)).note(series.as_str()),
         Figure::new("scrape", "ms", Spread::of(scrapes)).note(series.as_str()),
         Figure::once("scrape", "KiB", scrape_size as f64 / 1024.0).note(series),
@@ -91,10 +108,11 @@ fn scrape(snapshot: Snapshot, totals: Totals) -> Scrape {
 }
 
 fn reading(second: u64) -> Reading {
+    let command: Arc<str> = "server".into();
     let processes = (1..=MAX_REPORTED_PROCESSES as u32).map(|pid| ProcessCounts {
         key: ProcessKey { start_ns: 1, tgid: pid, reserved: 0 },
         pid: Some(Pid(pid)),
-        command: "server".into(),
+        command: Arc::clone(&command),
         cgroup_id: 1,
         counts: Counts { requests: [second, second * u64::from(pid), 0], unsynced: 0 },
     });
@@ -114,9 +132,9 @@ fn place(snapshot: &mut Snapshot) {
         })
     };
     let places: Vec<_> = (0..2 * PODS).map(place).collect();
-    for (index, process) in snapshot.processes.iter_mut().enumerate() {
-        process.place = Some(Arc::clone(&places[index % places.len()]));
-    }
+    let placed = snapshot.processes.iter().zip(places.iter().cycle());
+    let placed = placed.map(|(process, place)| Process { place: Some(Arc::clone(place)), ..process.clone() });
+    snapshot.processes = placed.collect();
 }
 
 fn milliseconds(started: Instant) -> f64 {

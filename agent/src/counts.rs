@@ -2,6 +2,7 @@
 
 use common::failure::Failure;
 use common::maps::{Counts, ProcessKey};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A process id in the agent's own PID namespace.
@@ -16,21 +17,22 @@ pub struct ProcessCounts {
     /// Its PID as the agent sees it; `None` for a process of a PID namespace the agent is not above.
     pub pid: Option<Pid>,
     /// Its name when it was first counted.
-    pub command: String,
+    pub command: Arc<str>,
     /// Its cgroup v2 id when it was first counted; 0 where the kernel has none.
     pub cgroup_id: u64,
     /// Sums over all CPUs since the process was first counted: monotonic.
     pub counts: Counts,
 }
 
-/// Everything read from the kernel at one tick. All values are cumulative and monotonic.
+/// What was read from the kernel at one tick. All values are cumulative and monotonic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// When it was read, on the monotonic clock that `rates` measures with (since boot).
     pub at: Duration,
-    /// Every process that holds a slot, in no particular order. A process leaves the list at the
-    /// tick after the one in which it was reported as ended.
+    /// Processes whose counts may have changed since the reading before, in no particular order.
     pub processes: Vec<ProcessCounts>,
+    /// Slots of the kernel's table of processes that are in use.
+    pub slots_used: usize,
     /// Loss by cause, summed over all CPUs.
     pub failures: [u64; Failure::COUNT],
     /// Calls of the probe that the kernel skipped (`recursion_misses`).
@@ -75,10 +77,13 @@ pub fn less(counts: &Counts, part: &Counts) -> Counts {
     rest
 }
 
-/// Lifts `counts` to `read`; what has been counted never falls.
-pub fn raise(counts: &mut Counts, read: &Counts) {
-    for (count, read) in counts.requests.iter_mut().zip(read.requests) {
-        *count = read.max(*count);
+/// What `read` has more than `counts`: nothing where it has less, what has been counted never falls.
+#[must_use]
+pub fn more(read: &Counts, counts: &Counts) -> Counts {
+    let mut more = *read;
+    for (more, count) in more.requests.iter_mut().zip(counts.requests) {
+        *more = more.saturating_sub(count);
     }
-    counts.unsynced = read.unsynced.max(counts.unsynced);
+    more.unsynced = more.unsynced.saturating_sub(counts.unsynced);
+    more
 }

@@ -18,6 +18,7 @@ mod golden;
 pub mod health;
 pub mod history;
 pub mod kernel;
+pub mod live;
 pub mod metrics;
 pub mod overview;
 pub mod peer;

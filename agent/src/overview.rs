@@ -181,19 +181,20 @@ fn certainty(snapshot: &Snapshot) -> String {
 }
 
 fn processes(snapshot: &Snapshot) -> Table {
-    let rows = busiest(snapshot, MAX_ROWS).into_iter().map(process_row).collect::<Vec<_>>();
+    let rows =
+        busiest(snapshot, MAX_ROWS).into_iter().map(|process| process_row(process, snapshot.now)).collect::<Vec<_>>();
     Table { left_out: snapshot.processes.len() - rows.len(), rows }
 }
 
-fn process_row(process: &Process) -> Row {
+fn process_row(process: &Process, now: u64) -> Row {
     let identity = &process.identity;
-    let is_idle = process.history.highest() <= 0.0;
+    let is_idle = process.history.highest(now) <= 0.0;
     let row = Row {
         name: shortened(name(identity)),
         pid: identity.pid.map(|pid| pid.0),
         processes: 1,
-        rate: process.rate(),
-        history: if is_idle { Vec::new() } else { process.history.last(LENGTH).collect() },
+        rate: process.history.newest(now),
+        history: if is_idle { Vec::new() } else { process.history.last(now, LENGTH).collect() },
         total: process.requests(),
         unsynced: process.totals.unsynced,
         ..Row::default()
@@ -238,14 +239,14 @@ fn sums<'a, K: Hash + Eq>(
 ) -> Table {
     let mut outside = Sum::default();
     let mut by_key: HashMap<K, Sum> = HashMap::new();
-    for process in &snapshot.processes {
+    for process in snapshot.processes.iter() {
         let sum = match process.place.as_deref() {
             Some(place) => by_key.entry(key(place)).or_insert_with(|| Sum::of(place)),
             None => &mut outside,
         };
         sum.processes += 1;
         sum.unsynced += process.totals.unsynced;
-        sum.add(process.history.last(LENGTH).rev(), process.requests());
+        sum.add(process.history.last(snapshot.now, LENGTH).rev(), process.requests());
     }
     for ended in &snapshot.remains {
         let remains = &ended.remains;

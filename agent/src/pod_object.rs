@@ -70,14 +70,6 @@ struct Metadata {
     uid: String,
     resource_version: Option<String>,
     annotations: Option<BTreeMap<String, String>>,
-    owner_references: Option<Vec<Owner>>,
-}
-
-#[derive(Deserialize)]
-struct Owner {
-    kind: String,
-    name: String,
-    controller: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -116,15 +108,12 @@ fn pod(metadata: Metadata, status: Status) -> Option<Pod> {
     let hash = annotations.get(CONFIG_HASH);
     // Anyone may write the first annotation on a pod of theirs; only together they make a mirror pod.
     let mirrored = hash.filter(|_| annotations.contains_key(CONFIG_MIRROR));
-    let owners = metadata.owner_references.unwrap_or_default();
-    let owner = owners.into_iter().find(|owner| owner.controller == Some(true));
     Some(Pod {
         uid,
         config_hash: mirrored.and_then(|hash| ConfigHash::parse(hash)),
         scope_uid: hash.filter(|hash| hash.len() <= MAX_HASH_BYTES).unwrap_or(&metadata.uid).as_str().into(),
         namespace: metadata.namespace.into(),
         name: metadata.name.into(),
-        owner: owner.map(|owner| (owner.kind.into(), owner.name.into())),
         containers: containers(status),
     })
 }
@@ -181,13 +170,6 @@ mod tests {
     }
 
     #[test]
-    fn the_controller_is_the_owner() {
-        let owners = json!({"ownerReferences": [{"kind": "X", "name": "x"}, {"kind": "ReplicaSet", "name": "web", "controller": true}]});
-        let pod = read(&owners, &json!({})).pod.unwrap();
-        assert_eq!(pod.owner, Some(("ReplicaSet".into(), "web".into())));
-    }
-
-    #[test]
     fn only_a_mirror_pod_has_a_hash_and_scope_takes_any() {
         let mut annotations = json!({"annotations": {CONFIG_HASH: HASH}});
         let pod = read(&annotations, &json!({})).pod.unwrap();
@@ -202,7 +184,7 @@ mod tests {
     #[test]
     fn nulls_unknown_fields_and_strange_uids_are_survived() {
         let object = read(
-            &json!({"uid": "not-a-uuid", "annotations": null, "ownerReferences": null, "managedFields": [1]}),
+            &json!({"uid": "not-a-uuid", "annotations": null, "managedFields": [1]}),
             &json!({"containerStatuses": null, "phase": {"unheard": "of"}}),
         );
         assert_eq!(object.pod, None);

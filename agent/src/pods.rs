@@ -1,7 +1,7 @@
 //! This node's pods, and the one a process belongs to. PURE.
 //!
-//! One task feeds it what the API server says; the tick asks. Nothing about a process is remembered here: a lookup
-//! is a few hash-table reads, so it is asked anew every tick, a miss is never cached and a PID cannot inherit a name.
+//! One task feeds it what the API server says; the tick asks. Nothing about a process is remembered here: whenever the
+//! version has changed, all are asked for anew, so a miss lasts no longer than it is true and a PID cannot inherit a name.
 
 use crate::cgroup::{Candidate, ConfigHash, ContainerId, PodKey, PodUid};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -9,8 +9,9 @@ use std::time::Duration;
 
 /// How long a deleted pod keeps its name: the last counts of its processes still belong to it.
 pub const DELETED_KEPT: Duration = Duration::from_secs(5 * 60);
-/// Deleted pods beyond this lose their names early, the oldest first. 10 deletions a second stay below it.
-pub const MAX_DELETED: usize = 4_096;
+/// Deleted pods beyond this lose their names early, the oldest first: at 3 deletions a second after five minutes, at 10
+/// after 100 s. Each takes half a kilobyte.
+pub const MAX_DELETED: usize = 1_024;
 /// Pods of one node beyond this are not taken in. A kubelet runs 110 by default and 500 at most in practice.
 pub const MAX_PODS: usize = 4_096;
 /// Containers of one pod beyond this are not taken in, and past instances are dropped first.
@@ -51,8 +52,6 @@ pub struct Pod {
     pub namespace: Box<str>,
     /// `metadata.name`
     pub name: Box<str>,
-    /// Kind and name of the controller that made it, such as `ReplicaSet` and `web-7d4b9`.
-    pub owner: Option<(Box<str>, Box<str>)>,
     /// Its containers now and, after them, past instances that restarted since.
     pub containers: Vec<Container>,
 }
@@ -89,12 +88,13 @@ pub struct Place<'a> {
 /// The pods of this node, by everything a cgroup may call them.
 #[derive(Clone, Debug, Default)]
 pub struct Pods {
-    by_uid: HashMap<PodUid, Entry>,
+    by_uid: HashMap<PodUid, Box<Entry>>,
     by_hash: HashMap<ConfigHash, PodUid>,
     by_container: HashMap<ContainerId, PodUid>,
     /// When each deleted pod was deleted, the oldest first.
     deleted: VecDeque<(Duration, PodUid)>,
     refused: u64,
+    version: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -115,6 +115,9 @@ impl Pods {
             }
             None => {}
         }
+        if self.by_uid.get(&pod.uid).is_some_and(|before| before.pod == pod && before.deleted_at.is_none()) {
+            return;
+        }
         self.forget(pod.uid);
         if let Some(hash) = pod.config_hash {
             self.by_hash.insert(hash, pod.uid);
@@ -122,8 +125,10 @@ impl Pods {
         for container in &pod.containers {
             self.by_container.insert(container.id, pod.uid);
         }
-        let entry = Entry { pod, deleted_at: None };
+        pod.containers.shrink_to_fit();
+        let entry = Box::new(Entry { pod, deleted_at: None });
         self.by_uid.insert(entry.pod.uid, entry);
+        self.version += 1;
     }
 
     /// Notes that a pod is gone. It keeps its name for [`DELETED_KEPT`].
@@ -184,6 +189,11 @@ impl Pods {
         })
     }
 
+    /// Another one whenever [`resolve`](Self::resolve) may answer otherwise, but for whether a pod is live.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Live pods.
     pub fn live(&self) -> usize {
         // A pod that came back leaves its old note in `deleted`: count, do not subtract.
@@ -200,6 +210,7 @@ impl Pods {
         let Some(entry) = self.by_uid.remove(&uid) else {
             return;
         };
+        self.version += 1;
         // Only what is still this pod's: a new mirror pod may have taken the hash over.
         if let Some(hash) = entry.pod.config_hash
             && self.by_hash.get(&hash) == Some(&uid)

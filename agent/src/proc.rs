@@ -1,18 +1,19 @@
 //! Which processes live, and who they are: /proc and pidfds. EDGE.
 //!
-//! A pidfd becomes readable when its process has ended, so one `poll` a tick watches all of them
-//! and a machine at rest costs nothing. Where no pidfd can be had (no descriptors left, a kernel
+//! A pidfd becomes readable when its process has ended, so one `epoll_wait` a tick tells of all of them
+//! and processes that live cost nothing. Where no pidfd can be had (no descriptors left, a kernel
 //! that lacks them), the start time in /proc is compared at each tick instead.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use common::maps::ProcessKey;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
 use rustix::process::{PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
 
 use crate::cgroup::{Candidate, MAX_TEXT_BYTES, candidates};
@@ -26,9 +27,16 @@ use crate::tick::Processes;
 const STAT_BYTES: usize = 2048;
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
+/// How many ends one system call tells of; more take another.
+const ENDS_AT_ONCE: usize = 64;
+
 /// The processes that are counted.
 pub struct ProcessTable {
-    watched: HashMap<ProcessKey, Watch>,
+    pidfds: Pidfds,
+    /// Those for which there is no descriptor: their /proc entry is compared at each tick.
+    compared: Vec<(Pid, ProcessKey)>,
+    /// Those that had ended before they were looked at.
+    gone: Vec<ProcessKey>,
     unreadable: u64,
     cgroup_ids: CgroupIds,
     /// The cgroup v2 hierarchy, where there is one to be seen.
@@ -40,15 +48,57 @@ pub struct ProcessTable {
 }
 
 /// How the end of a process is noticed.
+#[derive(Debug, PartialEq, Eq)]
 enum Watch {
-    /// The descriptor tells.
-    Pidfd(OwnedFd),
-    /// Its /proc entry is compared at each tick.
-    Proc(Pid),
+    /// A descriptor tells.
+    Pidfd,
+    /// Its /proc entry is compared.
+    Proc,
     /// It had ended before it was looked at.
     Gone,
     /// The agent's PID namespace does not show it, so its end cannot be seen.
     Invisible,
+}
+
+/// Descriptors that tell when their process has ended, and the one that tells which do.
+#[derive(Default)]
+struct Pidfds {
+    /// Made when the first is watched.
+    epoll: Option<OwnedFd>,
+    /// By number.
+    watched: HashMap<u64, (OwnedFd, ProcessKey)>,
+}
+
+impl Pidfds {
+    fn watch(&mut self, pidfd: OwnedFd, key: ProcessKey) -> rustix::io::Result<()> {
+        let epoll = match &self.epoll {
+            Some(epoll) => epoll,
+            None => self.epoll.insert(epoll::create(epoll::CreateFlags::CLOEXEC)?),
+        };
+        let number = u64::from(pidfd.as_raw_fd().unsigned_abs());
+        epoll::add(epoll, &pidfd, epoll::EventData::new_u64(number), epoll::EventFlags::IN)?;
+        self.watched.insert(number, (pidfd, key));
+        Ok(())
+    }
+
+    /// Processes that have ended since the last call.
+    fn ended(&mut self) -> Vec<ProcessKey> {
+        let mut ended = Vec::new();
+        let Some(epoll) = &self.epoll else { return ended };
+        let mut events = Vec::with_capacity(ENDS_AT_ONCE);
+        loop {
+            events.clear();
+            if let Err(error) = epoll::wait(epoll, spare_capacity(&mut events), Some(&AT_ONCE)) {
+                tracing::debug!(%error, "cannot tell who has ended; asked again at the next tick");
+                return ended;
+            }
+            // With its descriptor an event goes.
+            ended.extend(events.iter().filter_map(|event| Some(self.watched.remove(&event.data.u64())?.1)));
+            if events.len() < ENDS_AT_ONCE {
+                return ended;
+            }
+        }
+    }
 }
 
 impl ProcessTable {
@@ -61,7 +111,9 @@ impl ProcessTable {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
         Self {
-            watched: HashMap::new(),
+            pidfds: Pidfds::default(),
+            compared: Vec::new(),
+            gone: Vec::new(),
             unreadable: 0,
             cgroup_ids: CgroupIds::default(),
             cgroup_root: None,
@@ -86,20 +138,22 @@ impl ProcessTable {
         // process's and not one of a later process with the same PID.
         let pidfd = open(pid);
         if matches!(pidfd, Err(rustix::io::Errno::SRCH)) || !lives(pid, &process.key) {
+            self.gone.push(process.key);
             return Watch::Gone;
         }
-        match pidfd {
-            Ok(pidfd) => Watch::Pidfd(pidfd),
+        match pidfd.and_then(|pidfd| self.pidfds.watch(pidfd, process.key)) {
+            Ok(()) => Watch::Pidfd,
             Err(error) => {
                 self.say_once(error);
-                Watch::Proc(pid)
+                self.compared.push((pid, process.key));
+                Watch::Proc
             }
         }
     }
 
     fn say_once(&mut self, error: rustix::io::Errno) {
         if !std::mem::replace(&mut self.said, true) {
-            tracing::warn!(%error, watched = self.watched.len(),
+            tracing::warn!(%error, watched = self.pidfds.watched.len(),
                 "no descriptor for the end of further processes: they are looked up in /proc each second; raise the limit of open files");
         }
     }
@@ -107,7 +161,7 @@ impl ProcessTable {
     /// What the process's cgroup says, or, once it has ended, what its cgroup's id is known to stand for.
     fn candidates(&mut self, process: &ProcessCounts, watch: &Watch) -> Box<[Candidate]> {
         let id = process.cgroup_id;
-        if let (Watch::Pidfd(_) | Watch::Proc(_), Some(pid)) = (watch, process.pid) {
+        if let (Watch::Pidfd | Watch::Proc, Some(pid)) = (watch, process.pid) {
             match read(pid, "cgroup", MAX_TEXT_BYTES) {
                 // A process that ended after it was looked at leaves its text empty or at the root.
                 Ok(text) if !text.is_empty() && lives(pid, &process.key) => {
@@ -148,55 +202,25 @@ impl Default for ProcessTable {
 
 impl Processes for ProcessTable {
     fn ended(&mut self) -> Vec<ProcessKey> {
-        let mut ended = exited(&self.watched);
-        for (key, watch) in &self.watched {
-            match watch {
-                Watch::Gone => ended.push(*key),
-                Watch::Proc(pid) if !lives(*pid, key) => ended.push(*key),
-                _ => {}
-            }
-        }
-        for key in &ended {
-            self.watched.remove(key);
-        }
+        let mut ended = self.pidfds.ended();
+        ended.append(&mut self.gone);
+        ended.extend(self.compared.extract_if(.., |(pid, key)| !lives(*pid, key)).map(|(_, key)| key));
         ended
     }
 
     fn track(&mut self, process: &ProcessCounts) -> Identity {
         let mut identity = Identity::from_counts(process);
         let watch = self.watch(process);
-        if let (Watch::Pidfd(_) | Watch::Proc(_), Some(pid)) = (&watch, process.pid) {
+        if let (Watch::Pidfd | Watch::Proc, Some(pid)) = (&watch, process.pid) {
             identity.command_line = self.command_line(pid);
         }
         identity.candidates = self.candidates(process, &watch);
-        self.watched.insert(process.key, watch);
         identity
     }
 
     fn unreadable(&self) -> u64 {
         self.unreadable
     }
-}
-
-/// Those whose descriptor says that they have ended: one call for all.
-fn exited(watched: &HashMap<ProcessKey, Watch>) -> Vec<ProcessKey> {
-    let mut keys = Vec::with_capacity(watched.len());
-    let mut descriptors = Vec::with_capacity(watched.len());
-    for (key, watch) in watched {
-        if let Watch::Pidfd(pidfd) = watch {
-            keys.push(*key);
-            descriptors.push(PollFd::new(pidfd, PollFlags::IN));
-        }
-    }
-    if descriptors.is_empty() {
-        return Vec::new();
-    }
-    if let Err(error) = poll(&mut descriptors, Some(&AT_ONCE)) {
-        tracing::debug!(%error, "cannot tell who has ended; asked again at the next tick");
-        return Vec::new();
-    }
-    let ended = keys.into_iter().zip(&descriptors).filter(|(_, descriptor)| !descriptor.revents().is_empty());
-    ended.map(|(key, _)| key).collect()
 }
 
 fn open(pid: Pid) -> Result<OwnedFd, rustix::io::Errno> {
@@ -264,11 +288,27 @@ mod tests {
         let identity = table.track(&process);
         assert_eq!((identity.command.as_str(), identity.cgroup_id), ("sleep", 7));
         assert_eq!(identity.command_line, "sleep 1000");
-        assert!(matches!(table.watched[&process.key], Watch::Pidfd(_)));
+        assert_eq!((table.pidfds.watched.len(), table.compared.len()), (1, 0));
         assert_eq!(table.ended(), []);
         child.end();
         assert_eq!(table.ended(), [process.key]);
         assert_eq!(table.ended(), []);
+    }
+
+    #[test]
+    fn more_ends_than_one_call_tells_of() {
+        let mut table = ProcessTable::new();
+        let mut sleepers: Vec<_> = (0..ENDS_AT_ONCE + 1).map(|_| sleeper()).collect();
+        for (_, process) in &sleepers {
+            table.track(process);
+        }
+        sleepers.iter_mut().for_each(|(child, _)| child.end());
+        let mut expected: Vec<_> = sleepers.iter().map(|(_, process)| process.key).collect();
+        let mut ended = table.ended();
+        expected.sort_unstable();
+        ended.sort_unstable();
+        assert_eq!(ended, expected);
+        assert!(table.pidfds.watched.is_empty());
     }
 
     #[test]
@@ -277,14 +317,8 @@ mod tests {
         let mut table = ProcessTable::new();
         table.track(&process);
         child.0.kill().unwrap();
-        let mut descriptor = [PollFd::new(
-            match &table.watched[&process.key] {
-                Watch::Pidfd(pidfd) => pidfd,
-                _ => panic!("no pidfd"),
-            },
-            PollFlags::IN,
-        )];
-        poll(&mut descriptor, None).unwrap();
+        let (pidfd, _) = table.pidfds.watched.values().next().unwrap();
+        rustix::event::poll(&mut [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)], None).unwrap();
         assert_eq!(table.ended(), [process.key]);
     }
 
@@ -335,7 +369,7 @@ mod tests {
     fn without_descriptors_proc_is_compared() {
         let (mut child, process) = sleeper();
         let mut table = ProcessTable::new();
-        table.watched.insert(process.key, Watch::Proc(Pid(child.0.id())));
+        table.compared.push((Pid(child.0.id()), process.key));
         assert_eq!(table.ended(), []);
         child.end();
         assert_eq!(table.ended(), [process.key]);

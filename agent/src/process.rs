@@ -23,8 +23,8 @@ pub struct Identity {
     pub command_line: String,
     /// Its cgroup v2 id; 0 where the kernel has none.
     pub cgroup_id: u64,
-    /// What its cgroup calls its pod and container, the likeliest first. Which of them exists is asked anew at
-    /// each tick.
+    /// What its cgroup calls its pod and container, the likeliest first. Which of them exists is asked anew
+    /// whenever the pods have changed.
     pub candidates: Box<[Candidate]>,
 }
 

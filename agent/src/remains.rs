@@ -10,7 +10,7 @@ use common::maps::Counts;
 
 use crate::cgroup::Candidate;
 use crate::counts::{add, requests};
-use crate::history::{History, REPEATED_TICKS};
+use crate::history::REPEATED_TICKS;
 
 /// Cgroups beyond this push out the one that was quiet for longest, and what it held is missing from its container's
 /// and its pod's totals from then on. A node has some hundred containers at a time.
@@ -58,11 +58,11 @@ impl Graveyard {
         }
     }
 
-    /// Adds the newest `ticks` rates of an ended process.
-    pub fn add_rates(&mut self, candidates: &[Candidate], history: &History, ticks: usize) {
+    /// Adds the newest rates of an ended process, the newest last.
+    pub fn add_rates(&mut self, candidates: &[Candidate], rates: impl DoubleEndedIterator<Item = f32>) {
         // Nothing was added: nothing was received.
         let Some(remains) = self.by_cgroup.get_mut(candidates) else { return };
-        for (sum, rate) in remains.rates.iter_mut().rev().zip(history.last(ticks).rev()) {
+        for (sum, rate) in remains.rates.iter_mut().rev().zip(rates.rev()) {
             *sum += rate;
         }
     }

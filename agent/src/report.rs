@@ -279,7 +279,7 @@ fn sum_node((id, parents): (String, Option<Parents>), rates: &[f32], requests: u
 /// The machine, with all that was ever received on it.
 fn host(snapshot: &Snapshot, dates: &[String]) -> Sums {
     let id = format!("{host};<host>", host = snapshot.host);
-    let rates: Vec<_> = snapshot.history.last(usize::MAX).rev().collect();
+    let rates: Vec<_> = snapshot.history.last(snapshot.now, usize::MAX).rev().collect();
     let node = sum_node((id.clone(), None), &rates, requests(&snapshot.totals), dates);
     Sums { nodes: BTreeMap::from_iter((!rates.is_empty()).then_some((id, node))), cut: 0 }
 }
@@ -295,7 +295,7 @@ fn sums<'a, K: Hash + Eq>(
     for process in snapshot.processes.iter().filter(|process| !process.history.is_empty()) {
         let Some(place) = process.place.as_deref() else { continue };
         let Some(key) = key(place) else { continue };
-        let rates = process.history.last(usize::MAX).rev();
+        let rates = process.history.last(snapshot.now, usize::MAX).rev();
         by_key.entry(key).or_insert_with(|| Sum::new(place)).add(rates, process.requests());
     }
     let ended = || {
@@ -506,6 +506,8 @@ struct Pieces {
     latest: Vec<u8>,
     /// From behind the key of a further entry up to its value.
     entry: Vec<u8>,
+    /// What histories are asked as of.
+    now: u64,
 }
 
 impl Pieces {
@@ -520,6 +522,7 @@ impl Pieces {
             samples: dates.iter().map(|date| format!(r#"{{"date":"{date}","value":"#).into_bytes()).collect(),
             latest: format!(r#"}}}},"latest":{{"{TOTAL}":{{"timestamp":"{newest}","value":""#).into_bytes(),
             entry: format!(r#":{{"timestamp":"{newest}","value":"#).into_bytes(),
+            now: snapshot.now,
         }
     }
 
@@ -531,7 +534,7 @@ impl Pieces {
         self.write_samples(json, process);
         json.extend_from_slice(br#"],"min":0.0,"max":"#);
         // Without a maximum Scope's canvas draws nothing; with one of zero it divides by it.
-        write(json, &process.history.highest().max(1.0));
+        write(json, &process.history.highest(self.now).max(1.0));
         json.extend_from_slice(&self.latest);
         write(json, &process.requests());
         json.extend_from_slice(br#""}"#);
@@ -572,7 +575,7 @@ impl Pieces {
     }
 
     fn write_samples(&self, json: &mut Vec<u8>, process: &Process) {
-        let rates = process.history.last(REPEATED_TICKS.min(self.samples.len()));
+        let rates = process.history.last(self.now, REPEATED_TICKS.min(self.samples.len()));
         let samples = &self.samples[self.samples.len() - rates.len()..];
         for (index, (sample, rate)) in samples.iter().zip(rates).enumerate() {
             if index > 0 {

@@ -84,7 +84,7 @@ fn what_ended_processes_received_stays_with_their_container_and_pod() {
     let mut state = in_pods();
     let (busy, idle) = (placed(process(9, &[], 0), "web-2", Some('c')), placed(process(9, &[], 0), "old-1", Some('d')));
     state.remains = vec![
-        left(&state.processes[2], [0.0, 4.0, 0.0], 100, 1000),
+        left(state.processes.iter().nth(2).unwrap(), [0.0, 4.0, 0.0], 100, 1000),
         left(&busy, [0.0, 0.0, 6.0], 6, 0),
         left(&idle, [0.0; 3], 50, ENDED_SHOWN_TICKS),
     ];

@@ -202,14 +202,14 @@ where
                 let (pods, mut meter) = (pods.clone(), outlets.meter.take());
                 move || {
                     let begun = Instant::now();
-                    let tick = sampler.tick().map(|mut tick| {
-                        tick.snapshot.locate(&pods.borrow());
-                        (Arc::new(tick.snapshot), tick.release)
+                    let tick = sampler.read().map(|read| {
+                        let snapshot = Arc::new(sampler.snapshot(&read, &pods.borrow()));
+                        if let Some(meter) = &mut meter {
+                            meter.take(&snapshot, &pods.borrow());
+                        }
+                        (snapshot, sampler.release())
                     });
                     if let Some(meter) = &mut meter {
-                        if let Ok((snapshot, _)) = &tick {
-                            meter.take(snapshot, &pods.borrow());
-                        }
                         meter.took(begun.elapsed());
                     }
                     (sampler, meter, tick)

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 struct Steady(u64);
 
 impl Probe for Steady {
-    fn read(&mut self, at: Duration) -> io::Result<Reading> {
+    fn read(&mut self, at: Duration, _ended: &[ProcessKey]) -> io::Result<Reading> {
         self.0 += 10;
         let process = ProcessCounts {
             key: ProcessKey { start_ns: 1, tgid: 1, reserved: 0 },
@@ -138,7 +138,7 @@ async fn metrics_have_each_tick_and_the_last_one() {
     let observed = meter.observed();
     let mut sampling = sampling_with(Some(meter));
     let counted = || {
-        let observed = Arc::clone(&observed.borrow());
+        let observed = observed();
         let series = observed.totals.series.values().map(|series| requests(&series.counts));
         (observed.snapshot.sequence, series.sum::<u64>())
     };

@@ -11,12 +11,17 @@ const NAMED: usize = 5;
 /// The busiest processes: by rate, then by total; of equals the lower PID first.
 #[must_use]
 pub fn busiest(snapshot: &Snapshot, count: usize) -> Vec<&Process> {
-    let mut processes: Vec<_> = snapshot.processes.iter().collect();
-    processes.sort_unstable_by(|a, b| {
-        let by_rate = b.rate().total_cmp(&a.rate());
+    let rate = |process: &Process| process.history.newest(snapshot.now);
+    let order = |a: &&Process, b: &&Process| {
+        let by_rate = rate(b).total_cmp(&rate(a));
         by_rate.then(b.requests().cmp(&a.requests())).then(a.key.cmp(&b.key))
-    });
-    processes.truncate(count);
+    };
+    let mut processes: Vec<_> = snapshot.processes.iter().collect();
+    if count < processes.len() {
+        processes.select_nth_unstable_by(count, order);
+        processes.truncate(count);
+    }
+    processes.sort_unstable_by(order);
     processes
 }
 
@@ -26,7 +31,7 @@ pub fn line(snapshot: &Snapshot) -> String {
     let named = busiest(snapshot, NAMED).into_iter().map(|process| {
         let (command, total) = (&process.identity.command, process.requests());
         let pid = process.identity.pid.map_or_else(|| "?".to_owned(), |pid| pid.0.to_string());
-        format!("{command}[{pid}] {:.1}/s {total} total", process.rate())
+        format!("{command}[{pid}] {:.1}/s {total} total", process.history.newest(snapshot.now))
     });
     named.collect::<Vec<_>>().join(", ")
 }

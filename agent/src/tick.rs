@@ -8,18 +8,19 @@ use common::maps::ProcessKey;
 use jiff::Timestamp;
 
 use crate::counts::{ProcessCounts, Reading};
+use crate::pods::Pods;
 use crate::process::Identity;
 use crate::rates::Rates;
 use crate::snapshot::{Snapshot, Snapshots};
 
 /// The kernel edge as a tick needs it.
 pub trait Probe {
-    /// Everything counted so far; `at` is handed through.
+    /// What was counted since the last call, and the last word on processes that have `ended`; `at` is handed through.
     ///
     /// # Errors
     ///
-    /// What the kernel said. Nothing is lost: counts are cumulative.
-    fn read(&mut self, at: Duration) -> io::Result<Reading>;
+    /// What the kernel said. Nothing is lost: counts are cumulative, and the next call gives what this one owed.
+    fn read(&mut self, at: Duration, ended: &[ProcessKey]) -> io::Result<Reading>;
 
     /// Frees what the kernel keeps of processes that have ended and whose last counts were read.
     ///
@@ -52,16 +53,15 @@ pub trait Clock {
     fn wall(&self) -> Timestamp;
 }
 
-/// What came of one tick.
+/// What a tick has read, before pods are looked for.
 #[derive(Debug)]
-pub struct Tick {
-    /// The state after it.
-    pub snapshot: Snapshot,
-    /// Whether the kernel freed what it kept of ended processes.
-    pub release: io::Result<()>,
+pub struct Read {
+    reading: Reading,
+    elapsed: Duration,
+    at: Timestamp,
 }
 
-/// Makes a snapshot of each tick.
+/// Makes a snapshot of each tick: reads, looks for pods, and has the kernel free what it keeps of ended processes.
 pub struct Sampler<K, P, C> {
     probe: K,
     processes: P,
@@ -85,22 +85,34 @@ impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
     /// # Errors
     ///
     /// The counts could not be read. The next tick makes up for it.
-    pub fn tick(&mut self) -> io::Result<Tick> {
+    pub fn read(&mut self) -> io::Result<Read> {
         self.ending.extend(self.processes.ended());
-        let now = self.clock.wall();
-        let reading = self.probe.read(self.clock.monotonic()).inspect_err(|_| self.failed_reads += 1)?;
+        let at = self.clock.wall();
+        let read = self.probe.read(self.clock.monotonic(), &self.ending);
+        let reading = read.inspect_err(|_| self.failed_reads += 1)?;
         let processes = &mut self.processes;
         let elapsed = self.rates.advance(&reading, &self.ending, |process| processes.track(process));
-        let mut snapshot = self.snapshots.take(&self.rates, &reading, elapsed, now);
-        snapshot.losses.unreadable_processes = self.processes.unreadable();
-        snapshot.losses.failed_reads = self.failed_reads;
-        Ok(Tick { snapshot, release: self.release() })
+        Ok(Read { reading, elapsed, at })
     }
 
-    /// What could not be released is tried again after the next reading.
-    fn release(&mut self) -> io::Result<()> {
+    /// The state after a reading, among these pods.
+    pub fn snapshot(&mut self, read: &Read, pods: &Pods) -> Snapshot {
+        self.rates.locate(pods);
+        let mut snapshot = self.snapshots.take(&self.rates, pods, &read.reading, read.elapsed, read.at);
+        snapshot.losses.unreadable_processes = self.processes.unreadable();
+        snapshot.losses.failed_reads = self.failed_reads;
+        snapshot
+    }
+
+    /// Has the kernel free what it keeps of processes on which the last reading was the last word.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said. It is tried again after the next reading.
+    pub fn release(&mut self) -> io::Result<()> {
         if !self.ending.is_empty() {
             self.probe.release(&self.ending)?;
+            self.rates.forget(&self.ending);
             self.ending.clear();
         }
         Ok(())

@@ -26,8 +26,9 @@ type Journal = Rc<RefCell<Vec<String>>>;
 struct ScriptedProbe(VecDeque<io::Result<Vec<ProcessCounts>>>, Journal, Rc<Cell<bool>>);
 
 impl Probe for ScriptedProbe {
-    fn read(&mut self, at: Duration) -> io::Result<Reading> {
-        self.1.borrow_mut().push("read".into());
+    fn read(&mut self, at: Duration, ended: &[ProcessKey]) -> io::Result<Reading> {
+        let tgids: Vec<_> = ended.iter().map(|key| key.tgid).collect();
+        self.1.borrow_mut().push(format!("read, ended {tgids:?}"));
         let processes = self.0.pop_front().unwrap()?;
         Ok(Reading { at, processes, ..Reading::default() })
     }
@@ -83,13 +84,25 @@ fn script(readings: Vec<io::Result<Vec<ProcessCounts>>>, ended: Vec<Vec<u32>>) -
     Script { journal, release_fails, sampler }
 }
 
+impl Script {
+    /// All of a tick, and whether the release failed.
+    fn tick(&mut self) -> io::Result<(Snapshot, io::Result<()>)> {
+        let read = self.sampler.read()?;
+        let snapshot = self.sampler.snapshot(&read, &Pods::default());
+        Ok((snapshot, self.sampler.release()))
+    }
+}
+
 #[test]
 fn ended_then_read_then_track_then_release() {
     let mut script =
         script(vec![Ok(vec![process(1, 3)]), Ok(vec![process(1, 5), process(2, 1)])], vec![vec![], vec![1]]);
-    script.sampler.tick().unwrap();
-    let snapshot = script.sampler.tick().unwrap().snapshot;
-    assert_eq!(*script.journal.borrow(), ["ended", "read", "track 1", "ended", "read", "track 2", "release [1]"]);
+    script.tick().unwrap().1.unwrap();
+    let (snapshot, _) = script.tick().unwrap();
+    assert_eq!(
+        *script.journal.borrow(),
+        ["ended", "read, ended []", "track 1", "ended", "read, ended [1]", "track 2", "release [1]"]
+    );
     assert_eq!((snapshot.sequence, requests(&snapshot.totals)), (2, 6));
     assert_eq!((snapshot.processes.len(), snapshot.ended.processes), (1, 1));
     assert_eq!(snapshot.losses.unreadable_processes, 5);
@@ -99,9 +112,9 @@ fn ended_then_read_then_track_then_release() {
 fn a_failed_read_keeps_who_has_ended_for_the_next_one() {
     let readings = vec![Ok(vec![process(1, 3)]), Err(io::Error::other("interrupted")), Ok(vec![process(1, 4)])];
     let mut script = script(readings, vec![vec![], vec![1]]);
-    script.sampler.tick().unwrap();
-    script.sampler.tick().unwrap_err();
-    let snapshot = script.sampler.tick().unwrap().snapshot;
+    script.tick().unwrap().1.unwrap();
+    script.tick().unwrap_err();
+    let (snapshot, _) = script.tick().unwrap();
     assert_eq!(script.journal.borrow().last().unwrap(), "release [1]");
     assert_eq!((requests(&snapshot.totals), snapshot.losses.failed_reads, snapshot.sequence), (4, 1, 2));
     assert_eq!(snapshot.elapsed, Duration::from_secs(2));
@@ -111,10 +124,11 @@ fn a_failed_read_keeps_who_has_ended_for_the_next_one() {
 fn a_failed_release_is_tried_again_and_loses_no_snapshot() {
     let mut script = script(vec![Ok(vec![process(1, 3)]), Ok(vec![process(1, 3)])], vec![vec![1]]);
     script.release_fails.set(true);
-    let tick = script.sampler.tick().unwrap();
-    assert_eq!((requests(&tick.snapshot.totals), tick.release.is_err()), (3, true));
+    let (snapshot, release) = script.tick().unwrap();
+    assert_eq!((requests(&snapshot.totals), release.is_err()), (3, true));
     script.release_fails.set(false);
-    let tick = script.sampler.tick().unwrap();
-    assert_eq!((requests(&tick.snapshot.totals), tick.release.is_ok()), (3, true));
+    // The kernel still names it.
+    let (snapshot, release) = script.tick().unwrap();
+    assert_eq!((requests(&snapshot.totals), snapshot.ended.processes, release.is_ok()), (3, 1, true));
     assert_eq!(script.journal.borrow().last().unwrap(), "release [1]");
 }

@@ -28,7 +28,6 @@ fn pod(n: usize, containers: Vec<Container>) -> Pod {
         scope_uid: uid(n).to_string().into(),
         namespace: "shop".into(),
         name: format!("web-{n}").into(),
-        owner: None,
         containers,
     }
 }
@@ -198,7 +197,23 @@ fn the_bounds_hold() {
         pods.apply(with_app(n));
         pods.delete(uid(n), START);
     }
-    assert_eq!(MAX_DELETED, MAX_PODS, "the loop above overflows by five");
-    check(&pods, &format!("/docker/{}", id(100 + 4)), "-");
-    check(&pods, &format!("/docker/{}", id(100 + 5)), "shop/web-5/app");
+    let oldest = MAX_PODS + 5 - MAX_DELETED;
+    check(&pods, &format!("/docker/{}", id(100 + oldest - 1)), "-");
+    check(&pods, &format!("/docker/{}", id(100 + oldest)), &format!("shop/web-{oldest}/app"));
+}
+
+#[test]
+fn the_version_tells_whether_answers_may_differ() {
+    let mut pods = Pods::default();
+    let mut changes = |change: &dyn Fn(&mut Pods)| {
+        let before = pods.version();
+        change(&mut pods);
+        pods.version() != before
+    };
+    assert!(changes(&|pods| pods.apply(with_app(1))));
+    assert!(!changes(&|pods| pods.apply(with_app(1))), "the same again");
+    assert!(changes(&|pods| pods.apply(pod(1, vec![container("app", 7, ContainerKind::Regular)]))));
+    assert!(!changes(&|pods| pods.delete(uid(1), START)), "it keeps its name");
+    assert!(changes(&|pods| pods.sweep(START + DELETED_KEPT)));
+    assert!(!changes(&|pods| pods.sweep(START + 2 * DELETED_KEPT)));
 }

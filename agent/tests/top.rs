@@ -88,7 +88,7 @@ impl Agent {
 fn tick(number: u64) -> Snapshot {
     let process = |(pid, name, place): (u32, &str, Option<&str>)| {
         let mut history = History::default();
-        (0..number).for_each(|_| history.push(10.0));
+        (1..=number).for_each(|tick| history.note(tick, 10.0));
         let identity = Identity {
             pid: Some(Pid(pid)),
             command: name.into(),
@@ -114,8 +114,9 @@ fn tick(number: u64) -> Snapshot {
     let processes = [(41, "nginx", Some("web-1")), (42, "apache", Some("web-1")), (43, "node", None)].map(process);
     Snapshot {
         sequence: number,
+        now: number,
         ticks: vec![Timestamp::from_second(1_700_000_000 + number as i64).unwrap()],
-        processes: processes.into(),
+        processes: processes.into_iter().collect(),
         totals: Counts { requests: [0, number * 30, 0], unsynced: 0 },
         rate: 30.0,
         ..Snapshot::empty("node-1".into())

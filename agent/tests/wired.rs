@@ -40,7 +40,7 @@ const PATIENCE_SECONDS: u32 = 600;
 struct Steady(u64);
 
 impl Probe for Steady {
-    fn read(&mut self, at: Duration) -> io::Result<Reading> {
+    fn read(&mut self, at: Duration, _ended: &[ProcessKey]) -> io::Result<Reading> {
         self.0 += 10;
         let process = ProcessCounts {
             key: ProcessKey { start_ns: 1, tgid: 1, reserved: 0 },

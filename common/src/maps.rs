@@ -18,6 +18,8 @@ pub mod names {
     pub const PROCESSES: &str = "PROCESSES";
     /// Slot → `Counts`, per CPU.
     pub const COUNTS: &str = "COUNTS";
+    /// Slot → whether anything was counted in it, see [`MARKED`](super::MARKED).
+    pub const MARKS: &str = "MARKS";
     /// Slots that no process holds.
     pub const FREE_SLOTS: &str = "FREE_SLOTS";
     /// One `Events`, per CPU.
@@ -88,6 +90,9 @@ pub struct Counts {
     /// How often a connection of this process that had carried a request became unsynced.
     pub unsynced: u64,
 }
+
+/// A slot in which something was counted since the agent last cleared this; 0 where nothing was.
+pub const MARKED: u64 = 1;
 
 /// What happened on one CPU that is no request.
 #[repr(C)]

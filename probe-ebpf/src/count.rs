@@ -7,7 +7,7 @@ use common::failure::Failure;
 use common::maps::{Counts, ProcessKey, Version};
 
 use crate::kernel::{constant, member, offset, read_kernel};
-use crate::maps::{COUNTS, FREE_SLOTS, PROCESSES, SLOTS, count_failure, count_failures, events};
+use crate::maps::{COUNTS, FREE_SLOTS, PROCESSES, SLOTS, count_failure, count_failures, events, mark};
 use crate::reader::Job;
 
 /// PID namespaces nest at most this deep (`MAX_PID_NS_LEVEL`).
@@ -28,6 +28,7 @@ pub(crate) fn found(connection: &mut Connection, job: &Job) -> Option<()> {
         counts.requests[Version::Http10 as usize] += u64::from(http10);
         counts.requests[Version::Http11 as usize] += u64::from(http11);
         counts.requests[Version::Http2 as usize] += u64::from(http2);
+        mark(connection.slot);
     }
     if job.resynced != 0
         && let Some(events) = events()
@@ -49,6 +50,7 @@ pub(crate) fn failure(connection: &mut Connection, cause: u32) {
         && let Some(counts) = slot(connection.slot)
     {
         counts.unsynced += 1;
+        mark(connection.slot);
     }
 }
 

@@ -1,12 +1,12 @@
 //! The maps, and the ways into them.
 
-use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_SK_STORAGE_GET_F_CREATE};
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, SkStorage, Stack};
 use aya_ebpf::helpers::bpf_sk_storage_get;
 use aya_ebpf::macros::btf_map;
 use common::connection::Connection;
 use common::failure::Failure;
-use common::maps::{Counts, Events, MAX_PROCESSES, Process, ProcessKey};
+use common::maps::{Counts, Events, MARKED, MAX_PROCESSES, Process, ProcessKey};
 use core::ptr::{from_ref, null_mut};
 
 use crate::kernel::bounded;
@@ -28,6 +28,10 @@ pub(crate) static PROCESSES: Array<Process, { MAX_PROCESSES as usize }> = Array:
 /// What the holder of a slot has received.
 #[btf_map]
 pub(crate) static COUNTS: PerCpuArray<Counts, { MAX_PROCESSES as usize }> = PerCpuArray::new();
+
+/// In which slots something was counted since the agent last looked: it maps them into its memory.
+#[btf_map]
+static MARKS: Array<u64, { MAX_PROCESSES as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Slots that no process holds: the agent puts all in at the start, and those of ended processes
 /// back.
@@ -60,6 +64,21 @@ pub(crate) fn connection<'a>(socket: *const u8) -> Option<&'a mut Connection> {
         count_failure(Failure::StorageFull as u32);
     }
     found
+}
+
+/// Tells the agent that something was counted in this slot. *After* it was counted; what the agent owes to that is
+/// said where it reads (`agent/src/kernel/counters.rs`). Only a mark that is not set is written: a line that nobody
+/// writes is in every CPU's cache.
+#[inline(always)]
+pub(crate) fn mark(slot: u32) {
+    let Some(mark) = MARKS.get_ptr_mut(slot) else { return };
+    // SAFETY: an element of the map, which is aligned and never goes. It is shared with other CPUs and the agent; a word
+    // is read and written whole, and volatile is what there is of that for BPF.
+    unsafe {
+        if mark.read_volatile() != MARKED {
+            mark.write_volatile(MARKED);
+        }
+    }
 }
 
 #[inline(always)]

@@ -101,7 +101,7 @@ fn exchange() -> io::Result<()> {
 /// Requests that this process received, as the probe counted them.
 fn count(probe: &mut Kernel) -> io::Result<u64> {
     let own = Some(Pid(process::id()));
-    let reading = probe.read(Duration::ZERO)?;
+    let reading = probe.read_all(Duration::ZERO)?;
     Ok(reading.processes.iter().filter(|process| process.pid == own).map(|process| requests(&process.counts)).sum())
 }
 

@@ -1,8 +1,24 @@
 //! Reads the probe's counters once a tick, and gives back the slots of ended processes. EDGE.
+//!
+//! An idle process costs nothing: the probe marks the slots in which it counts, and only those are read. That no count
+//! is missed rests on this:
+//!
+//! - The probe counts first. *Then* it looks at the mark, and sets it unless it is set.
+//! - The agent clears the mark first. *Then* it reads the counts.
+//! - If the probe found no mark, it has set one behind the count, and a later look finds it.
+//! - If it found one, that mark is cleared at some tick, perhaps just now: the probe may have seen a value that the agent
+//!   has overwritten, while the count itself is still on its way from another processor, and was not read. So a slot is
+//!   read at the tick at which its mark is cleared *and at the next*, a second later. By then a count that was made before
+//!   the mark was cleared is visible everywhere. The same holds where a processor shows a mark before the count.
+//! - The last counts of a process that has ended are read whatever its mark says, before its slot is given back.
+//! - A reading that fails forgets no slot that was to be read.
+//!
+//! A mark without a count, as one that stays behind when a slot is given back, costs a look and says nothing.
 
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aya::Ebpf;
@@ -10,8 +26,8 @@ use aya::maps::{Array, HashMap as KernelHashMap, Map, MapData, MapError, PerCpuA
 use common::failure::Failure;
 use common::maps::{Counts, Events, Process, ProcessKey, names};
 
-use super::sys::{Plain, lookup_batch};
-use crate::counts::{Pid, ProcessCounts, Reading};
+use super::sys::{MappedArray, Plain, lookup_batch};
+use crate::counts::{Pid, ProcessCounts, Reading, add};
 
 /// Slots read by one system call; bounds the buffer at this many times the number of CPUs.
 const SLOTS_PER_READ: usize = 64;
@@ -21,14 +37,15 @@ pub(super) struct Counters {
     slots: KernelHashMap<MapData, Plain<ProcessKey>, u32>,
     processes: Array<MapData, Plain<Process>>,
     counts: Map,
+    marks: MappedArray,
     free_slots: Stack<MapData, u32>,
     events: PerCpuArray<MapData, Plain<Events>>,
-    /// Who holds each slot, as far as it is known, by slot.
-    holders: Vec<Option<Process>>,
+    /// Who holds each slot, as far as it is known, and what was read of it last, by slot.
+    holders: Vec<Option<ProcessCounts>>,
     slot_of: HashMap<ProcessKey, u32>,
+    /// Slots to be read at the next reading, whatever their marks say.
+    due: Vec<u32>,
     cpus: usize,
-    /// How many slots there are.
-    max_processes: u32,
     keys: Vec<u32>,
     values: Vec<Counts>,
 }
@@ -41,25 +58,28 @@ impl Counters {
         for slot in (0..max_processes).rev() {
             free_slots.push(slot, 0)?;
         }
+        let Map::Array(marks) = take(ebpf, names::MARKS)? else {
+            return Err(MapError::IoError(io::Error::other("the marks are no array")));
+        };
         Ok(Self {
             slots: KernelHashMap::try_from(take(ebpf, names::SLOTS)?)?,
             processes: Array::try_from(take(ebpf, names::PROCESSES)?)?,
             counts: take(ebpf, names::COUNTS)?,
+            marks: MappedArray::map(marks, max_processes as usize).map_err(MapError::IoError)?,
             free_slots,
             events: PerCpuArray::try_from(take(ebpf, names::EVENTS)?)?,
             holders: Vec::new(),
             slot_of: HashMap::new(),
+            due: Vec::new(),
             cpus,
-            max_processes,
             keys: vec![0; SLOTS_PER_READ],
             values: vec![Counts::default(); SLOTS_PER_READ * cpus],
         })
     }
 
-    /// Everything counted so far.
-    pub(super) fn read(&mut self, at: Duration, skipped_calls: u64) -> io::Result<Reading> {
+    /// What was counted since the last reading, and the last word on processes that have ended.
+    pub(super) fn read(&mut self, at: Duration, skipped_calls: u64, ended: &[ProcessKey]) -> io::Result<Reading> {
         let mut reading = Reading { at, skipped_calls, ..Reading::default() };
-        self.read_processes(&mut reading.processes)?;
         let events = self.events.get(&0, 0).map_err(io::Error::other)?;
         for Plain(on_one_cpu) in events.iter() {
             for cause in Failure::ALL {
@@ -67,63 +87,82 @@ impl Counters {
             }
             reading.resynced += on_one_cpu.resynced;
         }
+        // Last: nothing fails after it, and what it read is never asked for again.
+        reading.processes = self.read_marked(ended)?;
+        reading.slots_used = self.slot_of.len();
         Ok(reading)
     }
 
-    /// Slots are taken from the lowest on, so a stretch beyond the last known holder in which
-    /// nothing was counted ends the search.
-    fn read_processes(&mut self, processes: &mut Vec<ProcessCounts>) -> io::Result<()> {
-        let mut last = None;
-        let mut first = 0;
-        while first < self.max_processes as usize {
+    /// Every process that holds a slot, as it was last read.
+    pub(super) fn holders(&self) -> impl Iterator<Item = &ProcessCounts> {
+        self.holders.iter().flatten()
+    }
+
+    fn read_marked(&mut self, ended: &[ProcessKey]) -> io::Result<Vec<ProcessCounts>> {
+        let marked = take_marked(self.marks.values());
+        let mut due = std::mem::take(&mut self.due);
+        due.extend(&marked);
+        due.extend(ended.iter().filter_map(|key| self.slot_of.get(key)));
+        due.sort_unstable();
+        due.dedup();
+        let read = self.read_slots(&due);
+        self.due = if read.is_ok() { marked } else { due };
+        read
+    }
+
+    /// Reads neighbours with one system call.
+    fn read_slots(&mut self, slots: &[u32]) -> io::Result<Vec<ProcessCounts>> {
+        let mut processes = Vec::with_capacity(slots.len());
+        for slots in slots.chunk_by(|slot, next| slot + 1 == *next).flat_map(|run| run.chunks(SLOTS_PER_READ)) {
             let Map::PerCpuArray(counts) = &self.counts else {
                 return Err(io::Error::other("the counts are no per-CPU array"));
             };
             let map = counts.fd().as_fd();
-            let count = lookup_batch(map, &mut last, &mut self.keys, &mut self.values, self.cpus)?;
-            let mut counted = false;
-            for index in 0..count {
+            let count = lookup_batch(map, slots[0], &mut self.keys[..slots.len()], &mut self.values, self.cpus)?;
+            if count != slots.len() {
+                return Err(io::Error::other(format!("{count} slots read instead of {}", slots.len())));
+            }
+            for (index, slot) in slots.iter().enumerate() {
                 let sum = sum(&self.values[index * self.cpus..(index + 1) * self.cpus]);
-                if sum == Counts::default() {
-                    continue;
+                if sum != Counts::default() {
+                    let holder = self.holder(*slot)?;
+                    holder.counts = sum;
+                    processes.push(holder.clone());
                 }
-                counted = true;
-                let slot = first + index;
-                let process = self.holder(slot)?;
-                processes.push(process_counts(&process, sum));
-            }
-            first += count;
-            if count == 0 || (!counted && first >= self.holders.len()) {
-                break;
             }
         }
-        Ok(())
+        Ok(processes)
     }
 
-    fn holder(&mut self, slot: usize) -> io::Result<Process> {
-        if let Some(Some(process)) = self.holders.get(slot) {
-            return Ok(*process);
+    fn holder(&mut self, slot: u32) -> io::Result<&mut ProcessCounts> {
+        let index = slot as usize;
+        if self.holders.len() <= index {
+            self.holders.resize(index + 1, None);
         }
-        let Plain(process) = self.processes.get(&(slot as u32), 0).map_err(io::Error::other)?;
-        if self.holders.len() <= slot {
-            self.holders.resize(slot + 1, None);
+        let known = &mut self.holders[index];
+        if known.is_none() {
+            let Plain(process) = self.processes.get(&slot, 0).map_err(io::Error::other)?;
+            self.slot_of.insert(process.key, slot);
+            *known = Some(process_counts(&process));
         }
-        self.holders[slot] = Some(process);
-        self.slot_of.insert(process.key, slot as u32);
-        Ok(process)
+        Ok(known.as_mut().expect("set above"))
     }
 
-    /// Frees the slots of processes that have ended and whose last counts have been read.
+    /// Frees the slots of processes that have ended and whose last counts have been read. What fails may be tried again.
     pub(super) fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()> {
         for key in ended {
-            let Some(slot) = self.slot_of.remove(key) else { continue };
-            self.holders[slot as usize] = None;
-            self.slots.remove(&Plain(*key)).map_err(io::Error::other)?;
+            let Some(slot) = self.slot_of.get(key).copied() else { continue };
+            match self.slots.remove(&Plain(*key)) {
+                Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(io::Error::other)?,
+            }
             let zeros = PerCpuValues::try_from(vec![Plain(Counts::default()); self.cpus])?;
             PerCpuArray::<_, Plain<Counts>>::try_from(&mut self.counts)
                 .and_then(|mut counts| counts.set(slot, zeros, 0))
                 .map_err(io::Error::other)?;
             self.free_slots.push(slot, 0).map_err(io::Error::other)?;
+            self.slot_of.remove(key);
+            self.holders[slot as usize] = None;
         }
         Ok(())
     }
@@ -133,24 +172,33 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
     ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
 }
 
+/// The slots that are marked, in ascending order. They are no longer.
+fn take_marked(marks: &[AtomicU64]) -> Vec<u32> {
+    let mut marked = Vec::new();
+    for (mark, slot) in marks.iter().zip(0..) {
+        if mark.load(Ordering::Relaxed) != 0 {
+            // Before any count is read.
+            mark.swap(0, Ordering::SeqCst);
+            marked.push(slot);
+        }
+    }
+    marked
+}
+
 fn sum(on_each_cpu: &[Counts]) -> Counts {
     let mut sum = Counts::default();
-    for counts in on_each_cpu {
-        for (total, count) in sum.requests.iter_mut().zip(counts.requests) {
-            *total += count;
-        }
-        sum.unsynced += counts.unsynced;
-    }
+    on_each_cpu.iter().for_each(|counts| add(&mut sum, counts));
     sum
 }
 
-fn process_counts(process: &Process, counts: Counts) -> ProcessCounts {
+/// Nothing counted yet.
+fn process_counts(process: &Process) -> ProcessCounts {
     let end = process.command.iter().position(|byte| *byte == 0).unwrap_or(process.command.len());
     ProcessCounts {
         key: process.key,
         pid: (process.pid != 0).then_some(Pid(process.pid)),
-        command: String::from_utf8_lossy(&process.command[..end]).into_owned(),
+        command: String::from_utf8_lossy(&process.command[..end]).into(),
         cgroup_id: process.cgroup_id,
-        counts,
+        counts: Counts::default(),
     }
 }

@@ -95,7 +95,7 @@ impl Kernel {
         drop(blob);
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&btf)).override_global(CONSTANTS, &constants, true);
-        for map in [names::SLOTS, names::PROCESSES, names::COUNTS, names::FREE_SLOTS] {
+        for map in [names::SLOTS, names::PROCESSES, names::COUNTS, names::MARKS, names::FREE_SLOTS] {
             loader.map_max_entries(map, config.max_processes);
         }
         let mut ebpf = loader.load(&code).map_err(LoadError::from_ebpf)?;
@@ -127,6 +127,16 @@ impl Kernel {
         Ok(Self { ebpf, counters, hook, preemption: linked.preemption(hook), reads_directly })
     }
 
+    /// Reads, and gives every process that holds a slot, also those that have counted nothing since the reading before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Probe::read`].
+    pub fn read_all(&mut self, at: Duration) -> io::Result<Reading> {
+        let reading = self.read(at, &[])?;
+        Ok(Reading { processes: self.counters.holders().cloned().collect(), ..reading })
+    }
+
     /// What the kernel notes of the probe itself.
     ///
     /// # Errors
@@ -148,10 +158,10 @@ impl Kernel {
 }
 
 impl Probe for Kernel {
-    fn read(&mut self, at: Duration) -> io::Result<Reading> {
+    fn read(&mut self, at: Duration, ended: &[ProcessKey]) -> io::Result<Reading> {
         let ProgramStatistics { skipped_calls, runs, run_time_ns, .. } = self.program_statistics()?;
         let program = ProgramRuns { calls: runs, time: Duration::from_nanos(run_time_ns) };
-        Ok(Reading { program, ..self.counters.read(at, skipped_calls)? })
+        Ok(Reading { program, ..self.counters.read(at, skipped_calls, ended)? })
     }
 
     fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()> {

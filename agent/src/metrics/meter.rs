@@ -1,9 +1,7 @@
 //! Hands each tick to the metrics, and gives whoever scrapes the last one. EDGE.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use tokio::sync::watch;
 
 use super::instruments::Instruments;
 use super::render::{Facts, Observed, Scrape};
@@ -17,35 +15,43 @@ pub type ApiServer = (&'static str, &'static [&'static str]);
 
 /// Takes what each tick brings.
 pub struct Meter {
-    tally: Tally,
     instruments: Instruments,
-    publish: watch::Sender<Arc<Observed>>,
+    last: Arc<Mutex<Last>>,
+}
+
+/// The state after the last tick. Held for as long as adding up takes, or copying the sums for a scrape.
+struct Last {
+    snapshot: Arc<Snapshot>,
+    tally: Tally,
+    pods: usize,
+    refused_pods: u64,
 }
 
 impl Meter {
     /// Before the first tick.
     #[must_use]
     pub fn new(grouping: Grouping, before: Arc<Snapshot>, instruments: Instruments) -> Self {
-        let tally = Tally::new(grouping);
-        let observed = Observed { snapshot: before, totals: tally.totals().clone(), pods: 0, refused_pods: 0 };
-        Self { tally, instruments, publish: watch::Sender::new(Arc::new(observed)) }
+        let last = Last { snapshot: before, tally: Tally::new(grouping), pods: 0, refused_pods: 0 };
+        Self { instruments, last: Arc::new(Mutex::new(last)) }
     }
 
-    /// What is observed from now on.
-    #[must_use]
-    pub fn observed(&self) -> watch::Receiver<Arc<Observed>> {
-        self.publish.subscribe()
+    /// What is observed whenever it is asked.
+    pub fn observed(&self) -> impl Fn() -> Observed + Send + Sync + use<> {
+        let last = Arc::clone(&self.last);
+        move || {
+            let Last { snapshot, tally, pods, refused_pods } = &*lock(&last);
+            let (snapshot, totals) = (Arc::clone(snapshot), tally.totals().clone());
+            Observed { snapshot, totals, pods: *pods, refused_pods: *refused_pods }
+        }
     }
 
     /// Takes a tick; each must be given, in order.
     pub fn take(&mut self, snapshot: &Arc<Snapshot>, pods: &Pods) {
-        self.tally.take(snapshot);
-        self.publish.send_replace(Arc::new(Observed {
-            snapshot: Arc::clone(snapshot),
-            totals: self.tally.totals().clone(),
-            pods: pods.live(),
-            refused_pods: pods.refused(),
-        }));
+        let mut last = lock(&self.last);
+        last.tally.take(snapshot);
+        last.snapshot = Arc::clone(snapshot);
+        last.pods = pods.live();
+        last.refused_pods = pods.refused();
     }
 
     /// Notes how long a tick took, this one's part included, whether it read anything or not.
@@ -60,7 +66,7 @@ impl Meter {
         Arc::new(move |format| {
             let scrape = Scrape {
                 facts: Arc::clone(&facts),
-                observed: Arc::clone(&observed.borrow()),
+                observed: Arc::new(observed()),
                 instruments: instruments.clone(),
                 api_server: api_server(),
             };
@@ -69,4 +75,9 @@ impl Meter {
             text
         })
     }
+}
+
+/// A panic while it was held ends the agent anyway.
+fn lock(last: &Mutex<Last>) -> MutexGuard<'_, Last> {
+    last.lock().unwrap_or_else(PoisonError::into_inner)
 }

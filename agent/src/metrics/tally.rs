@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use common::maps::{Counts, ProcessKey};
+use common::maps::Counts;
 
 use crate::counts::add;
+use crate::rates::Located;
 use crate::snapshot::{Process, Snapshot};
 
 /// Label sets kept at a time. What finds no room is counted as [`OTHER`].
@@ -71,17 +72,6 @@ pub struct Series {
     grown_at: u64,
 }
 
-/// How searches for a process's pod went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lookups {
-    /// The pod is known.
-    pub found: u64,
-    /// The cgroup names a pod or container that is not known.
-    pub unknown: u64,
-    /// The cgroup names none.
-    pub outside: u64,
-}
-
 /// Everything counted so far.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
@@ -93,8 +83,8 @@ pub struct Totals {
     pub retired: Counts,
     /// How many these were.
     pub retired_series: u64,
-    /// How pods were searched for.
-    pub lookups: Lookups,
+    /// Where live processes were found, added up over all ticks.
+    pub lookups: Located,
 }
 
 /// Adds up, tick by tick.
@@ -103,8 +93,6 @@ pub struct Tally {
     grouping: Grouping,
     limit: usize,
     totals: Totals,
-    /// What has already been added, by process.
-    added: HashMap<ProcessKey, Counts>,
     /// The tick at which idle series were last looked for.
     searched_at: u64,
 }
@@ -113,7 +101,7 @@ impl Tally {
     /// Nothing yet.
     #[must_use]
     pub fn new(grouping: Grouping) -> Self {
-        Self { grouping, limit: MAX_SERIES, totals: Totals::default(), added: HashMap::new(), searched_at: 0 }
+        Self { grouping, limit: MAX_SERIES, totals: Totals::default(), searched_at: 0 }
     }
 
     /// Everything so far.
@@ -122,37 +110,31 @@ impl Tally {
         &self.totals
     }
 
-    /// Adds what a tick brought. Each tick must be given, in order: it has the last word of the processes that ended.
+    /// Adds what a tick brought. Each tick must be given, once.
     pub fn take(&mut self, snapshot: &Snapshot) {
-        let before = std::mem::take(&mut self.added);
-        for process in snapshot.processes.iter().chain(&snapshot.departed) {
-            let known = before.get(&process.key).copied().unwrap_or_default();
-            let more = increase(&process.totals, &known);
-            if more != Counts::default() {
-                let labels = Labels::of(process, self.grouping);
-                add(self.place_for(labels, snapshot.sequence), &more);
-            }
-            self.added.insert(process.key, process.totals);
+        for grown in &snapshot.grown {
+            let labels = Labels::of(&grown.process, self.grouping);
+            add(self.place_for(&labels, snapshot.sequence), &grown.counts);
         }
-        for process in &snapshot.processes {
-            let lookups = &mut self.totals.lookups;
-            match (&process.place, process.identity.candidates.is_empty()) {
-                (Some(_), _) => lookups.found += 1,
-                (None, false) => lookups.unknown += 1,
-                (None, true) => lookups.outside += 1,
-            }
-        }
+        let Located { found, unknown, outside } = snapshot.located;
+        let lookups = &mut self.totals.lookups;
+        lookups.found += found;
+        lookups.unknown += unknown;
+        lookups.outside += outside;
     }
 
     /// Where requests with these labels are counted.
-    fn place_for(&mut self, labels: Labels, tick: u64) -> &mut Counts {
-        if !self.totals.series.contains_key(&labels) && self.totals.series.len() >= self.limit {
-            self.retire(tick);
+    fn place_for(&mut self, labels: &Labels, tick: u64) -> &mut Counts {
+        if !self.totals.series.contains_key(labels) {
+            if self.totals.series.len() >= self.limit {
+                self.retire(tick);
+            }
             if self.totals.series.len() >= self.limit {
                 return &mut self.totals.other;
             }
+            self.totals.series.insert(Arc::new(labels.clone()), Series::default());
         }
-        let series = self.totals.series.entry(Arc::new(labels)).or_default();
+        let series = self.totals.series.get_mut(labels).expect("it is there or was put there");
         series.grown_at = tick;
         &mut series.counts
     }
@@ -172,15 +154,6 @@ impl Tally {
             !idle
         });
     }
-}
-
-fn increase(now: &Counts, before: &Counts) -> Counts {
-    let mut more = *now;
-    for (more, before) in more.requests.iter_mut().zip(before.requests) {
-        *more = more.saturating_sub(before);
-    }
-    more.unsynced = more.unsynced.saturating_sub(before.unsynced);
-    more
 }
 
 #[cfg(test)]

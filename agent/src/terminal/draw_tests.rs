@@ -10,13 +10,14 @@ use ratatui::backend::TestBackend;
 fn overview() -> Overview {
     let mut rates: Vec<f32> = (0..60).map(|tick| (tick % 20) as f32 * 10.0).collect();
     rates.push(123.4);
+    let mut unsynced = process(7, &[0.0], 3);
+    unsynced.totals.unsynced = 2;
     let mut state = snapshot(vec![
         placed(process(42, &rates, 1_234_567), "web-1", Some('a')),
         placed(process(43, &[0.0, 10.0, 41.1], 89), "web-1", Some('b')),
-        process(7, &[0.0], 3),
+        unsynced,
         process(9, &[], 1),
     ]);
-    state.processes[2].totals.unsynced = 2;
     state.losses.skipped_calls = 4;
     state.ended.processes = 1000;
     let facts = Facts {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use agent::counts::{Pid, Reading};
 use agent::kernel::Kernel;
-use agent::tick::Probe as _;
 use common::failure::Failure;
 
 /// What a case expects the probe to have counted since it began.
@@ -100,7 +99,7 @@ impl Counted {
             if process.pid == pid {
                 here += requests;
                 unsynced += process.counts.unsynced;
-            } else if process.command == "exe" || process.command.starts_with("cases") {
+            } else if &*process.command == "exe" || process.command.starts_with("cases") {
                 // This binary, started again.
                 elsewhere += requests;
             }
@@ -147,7 +146,7 @@ impl Lab {
     }
 
     pub fn read(&mut self) -> io::Result<Reading> {
-        self.kernel.read(Duration::ZERO)
+        self.kernel.read_all(Duration::ZERO)
     }
 
     /// Runs every case; prints a table.

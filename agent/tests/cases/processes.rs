@@ -11,7 +11,6 @@ use std::time::Duration;
 use agent::config::ProbeConfig;
 use agent::counts::Pid;
 use agent::kernel::Kernel;
-use agent::tick::Probe as _;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::lab::{Case, Expected, Lab, elsewhere, here, loopback};
@@ -226,7 +225,7 @@ fn nested_agent() -> io::Result<()> {
     client.write_all(GET.as_bytes())?;
     server.read_exact(&mut [0; GET.len()])?;
     let own = Some(Pid(std::process::id()));
-    let reading = kernel.read(Duration::ZERO)?;
+    let reading = kernel.read_all(Duration::ZERO)?;
     let of_own = reading.processes.iter().find(|process| process.pid == own);
     match of_own.map(|process| process.counts.requests.iter().sum::<u64>()) {
         Some(1) => Ok(()),

@@ -7,7 +7,6 @@ use std::time::Duration;
 use agent::config::ProbeConfig;
 use agent::counts::{Reading, requests};
 use agent::kernel::{Kernel, LoadError};
-use agent::tick::Probe as _;
 use common::failure::Failure;
 use common::maps::ProcessKey;
 
@@ -40,7 +39,7 @@ impl Probe {
 
     /// Everything counted so far.
     pub fn read(&mut self) -> io::Result<Counts> {
-        self.last = self.kernel.read(Duration::ZERO)?;
+        self.last = self.kernel.read_all(Duration::ZERO)?;
         let counts = self.last.processes.iter().filter_map(|process| {
             let count = Count { requests: requests(&process.counts), unsynced: process.counts.unsynced };
             Some(((process.key, process.pid?.0), count))
