@@ -119,6 +119,7 @@ BAD = [
     ({"kubernetes": {"enabled": "yes"}}, "enabled"),
     ({"kubernetes": {"cgroupRoot": "sys/fs/cgroup"}}, "cgroupRoot"),
     ({"security": {"extraCapabilities": ["CAP_SYS_RESOURCE"]}}, "extraCapabilities"),
+    ({"security": {"seccompProfile": {"type": "Default"}}}, "seccompProfile"),
     ({"resources": {"limits": {"memory": "lots"}}}, "memory"),
     ({"tolerations": [{"operator": "Always"}]}, "operator"),
     ({"probes": {"startup": {"periodSeconds": 0}}}, "periodSeconds"),
@@ -160,6 +161,8 @@ def check_least_privilege():
             extra = values.get("security", {}).get("extraCapabilities", [])
             wanted = {"drop": ["ALL"], "add": ["BPF", "PERFMON", *extra]}
             check(f"{name}: capabilities", context["capabilities"] == wanted, context)
+            profile = values.get("security", {}).get("seccompProfile", {"type": "RuntimeDefault"})
+            check(f"{name}: seccomp", context["seccompProfile"] == profile, context)
             check(f"{name}: not privileged", not context["privileged"] and not context["allowPrivilegeEscalation"])
         writable = [mount["name"] for mount in pod["spec"]["containers"][0]["volumeMounts"] if not mount.get("readOnly")]
         check(f"{name}: of the node's folders only that of the plugins is writable", writable == ["plugins"], writable)
