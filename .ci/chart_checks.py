@@ -1,6 +1,6 @@
 """Checks the chart with Helm itself, and every object it renders against Kubernetes' own schemas.
 
-`chart_checks.py --write` renders deploy/manifests anew instead. Each check is also shown something broken, and
+`chart_checks.py --write` renders deploy/manifests anew instead, `--render FOLDER` the value sets. Each check is also shown something broken, and
 fails if it lets that pass.
 """
 
@@ -277,7 +277,17 @@ def check_versions():
     return f"version: {workspace}, the image's default tag"
 
 
+def write_renderings(folder):
+    """What Helm makes of each value set, its test's pod included: .ci/containers runs them."""
+    for name, _, values in value_sets():
+        manifest, hooks = render(values)
+        (folder / f"{name}.yaml").write_text("\n---\n".join([manifest.strip().removeprefix("---\n"), *hooks]))
+
+
 def main():
+    if "--render" in sys.argv:
+        write_renderings(Path(sys.argv[-1]))
+        return
     if "--write" in sys.argv:
         for path, text in rendered_manifests():
             path.write_text(text)
