@@ -14,7 +14,9 @@ from pathlib import Path
 
 import helm_sdkpy as helm
 import kubernetes_validate
+import pydantic
 import yaml
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor
 
 from api_stub import Stub
 
@@ -60,14 +62,24 @@ def number(version):
 
 
 def invalid(document, version):
-    """Why Kubernetes of this version would not take the object, or None. What is not its own it takes as it is."""
-    if document["apiVersion"].startswith("monitoring.coreos.com/"):
-        return None
+    """Why Kubernetes of this version, or the Prometheus Operator, would not take the object, or None."""
+    if document["kind"] == "PodMonitor":
+        return invalid_monitor(document)
     try:
         kubernetes_validate.validate(document, version, strict=True)
     except kubernetes_validate.ValidationError as error:
         return f"{document['kind']}: {error.message}"
     return None
+
+
+def invalid_monitor(document):
+    try:
+        monitor = PodMonitor.model_validate(document)
+    except pydantic.ValidationError as error:
+        return f"PodMonitor: {error}"
+    # What the model does not know it drops.
+    known = monitor.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return None if known == document else f"PodMonitor: not all of it is known, only {known}"
 
 
 def check_lint():
@@ -104,6 +116,10 @@ def check_objects():
     broken = next(document for document in objects(render({})[0]) if document["kind"] == "DaemonSet")
     broken["spec"]["template"]["spec"]["hostPid"] = True
     check("a typo in a rendered object is seen", invalid(broken, "1.33"))
+    everything = next(values for name, _, values in value_sets() if name == "everything")
+    monitor = next(document for document in objects(render(everything)[0]) if document["kind"] == "PodMonitor")
+    monitor["spec"]["podMetricsEndpoints"][0]["intervall"] = "1s"
+    check("a typo in the PodMonitor is seen", invalid(monitor, "1.33"))
     return f"objects: {checked} valid, strictly, on {len(VERSIONS)} versions ({VERSIONS[0]} - {VERSIONS[-1]})"
 
 
