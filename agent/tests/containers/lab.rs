@@ -46,6 +46,15 @@ while ($client = $listener->accept) {
     close $client;
 }"#;
 
+/// Where a node mounts its cgroups.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Whether the cgroups that are mounted are those of version 2 alone.
+pub fn is_unified() -> bool {
+    let mount = Path::new(CGROUPS);
+    cgroup_tree::unified(mount).as_deref() == Some(mount)
+}
+
 /// How the node's kubelet names cgroups.
 #[derive(Clone, Copy)]
 pub enum Driver {
@@ -80,10 +89,10 @@ impl Lab {
     pub fn start(hierarchy: Hierarchy, image: &Path, entry: &str) -> Result<Self> {
         let is_mounted_over = hierarchy == Hierarchy::Unified;
         if is_mounted_over {
-            command("mount", &["-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"])?;
+            command("mount", &["-t", "cgroup2", "cgroup2", CGROUPS])?;
         }
-        let mount = Path::new("/sys/fs/cgroup");
-        let is_unified = cgroup_tree::unified(mount).as_deref() == Some(mount);
+        let mount = Path::new(CGROUPS);
+        let is_unified = is_unified();
         let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
         let has_controllers = ["cpu", "memory"].iter().all(|wanted| {
             if is_unified {
@@ -225,7 +234,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let mount = Path::new("/sys/fs/cgroup");
+        let mount = Path::new(CGROUPS);
         let root = Self::cgroup_root();
         let hierarchies = fs::read_dir(mount).into_iter().flatten().flatten().map(|entry| entry.path());
         for folder in hierarchies.chain([mount.to_owned()]).map(|hierarchy| hierarchy.join(&root)) {
@@ -237,7 +246,7 @@ impl Drop for Lab {
             let _ = command("umount", &[path]);
         }
         if self.is_mounted_over {
-            let _ = command("umount", &["/sys/fs/cgroup"]);
+            let _ = command("umount", &[CGROUPS]);
         }
     }
 }
