@@ -10,13 +10,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::thread::CapabilitySet;
 use serde_json::{Value, json};
 
-/// What a pod may ask for here. What changes nothing on a node stands in the second half of each list.
+/// What a pod may ask for here.
 const POD_FIELDS: &[&str] = &[
     "hostPID",
     "hostNetwork",
     "automountServiceAccountToken",
     "volumes",
-    "containers", //
+    "containers",
+    // These change nothing in a container.
     "serviceAccountName",
     "enableServiceLinks",
     "dnsPolicy",
@@ -32,7 +33,8 @@ const CONTAINER_FIELDS: &[&str] = &[
     "env",
     "resources",
     "securityContext",
-    "volumeMounts", //
+    "volumeMounts",
+    // Done by the test, or of no effect in a container.
     "name",
     "image",
     "imagePullPolicy",
@@ -42,7 +44,6 @@ const CONTAINER_FIELDS: &[&str] = &[
     "livenessProbe",
     "readinessProbe",
 ];
-/// SELinux is not tried: this translates nothing of it.
 const SECURITY_FIELDS: &[&str] = &[
     "runAsUser",
     "runAsGroup",
@@ -50,7 +51,8 @@ const SECURITY_FIELDS: &[&str] = &[
     "privileged",
     "allowPrivilegeEscalation",
     "capabilities",
-    "seccompProfile", //
+    "seccompProfile",
+    // Asked of the image, which says 0 itself; and SELinux, which is not tried.
     "runAsNonRoot",
     "seLinuxOptions",
 ];
@@ -81,6 +83,7 @@ const DEFAULT_CAPABILITIES: &[&str] = &[
     "KILL",
     "AUDIT_WRITE",
 ];
+
 /// What the node adds to a container.
 pub struct Placement<'a> {
     /// The pod's name, which is its host name.
