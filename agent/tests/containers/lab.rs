@@ -273,14 +273,14 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// One of a number of its own.
+    /// One of a number of its own. Nobody else on this machine has its ids: the agent sees all pods' processes.
     pub fn new(name: &str, container: &'static str, number: u8, driver: Driver) -> Self {
         Self {
             name: name.to_owned(),
             namespace: if container == "agent" { NAMESPACE } else { "shop" },
-            uid: format!("44c76ce5-f953-4bd3-bc89-1262168{number:05x}"),
+            uid: format!("{:08x}-f953-4bd3-bc89-{number:012x}", std::process::id()),
             container,
-            id: format!("{number:064x}"),
+            id: format!("c{:031x}{number:032x}", std::process::id()),
             driver,
         }
     }

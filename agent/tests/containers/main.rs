@@ -181,16 +181,19 @@ fn total<'a>(report: &'a Value, topology: &str, id: &str) -> Option<&'a str> {
 
 /// The report in which container and pod have these totals.
 fn wait_for_totals(expected: &[(&Pod, &str)]) -> Result<Value> {
-    let mut last = Value::Null;
+    let mut last = Vec::new();
     let found = wait_for("totals", || {
-        last = report()?;
-        let has = |(pod, count): &(&Pod, &str)| {
+        let report = report()?;
+        let totals = |(pod, _): &(&Pod, &str)| {
             let ids = [("Container", format!("{};<container>", pod.id)), ("Pod", format!("{};<pod>", pod.uid))];
-            ids.iter().all(|(topology, id)| total(&last, topology, id) == Some(count))
+            ids.map(|(topology, id)| total(&report, topology, &id).map(str::to_owned))
         };
-        Ok(expected.iter().all(has).then(|| last.take()))
+        last = expected.iter().map(totals).collect();
+        let all =
+            expected.iter().zip(&last).all(|((_, count), found)| found.iter().all(|n| n.as_deref() == Some(count)));
+        Ok(all.then_some(report))
     });
-    found.with_context(|| last.to_string())
+    found.with_context(|| format!("containers and pods have {last:?}"))
 }
 
 /// Everything is there: counts, names, links, probes, commands, the chart's own test, an end.
