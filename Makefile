@@ -1,7 +1,7 @@
 # Every task is one command, the first included: each installs what it needs and is missing.
 # The work is done by scripts in .ci, which can be called without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernels bench churn lint fuzz fmt static image clean ci
+.PHONY: help setup run test test-kernels bench churn lint fuzz fmt static image containers clean ci
 
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 # Arguments for the agent: make run ARGS="--help"
@@ -56,6 +56,10 @@ static: ## a static binary, for images and for kernels in QEMU
 image: ## what the image would contain, built and run in an empty folder
 	@.ci/setup build
 	@.ci/image
+
+containers: ## the chart's pods, run as containers by runc
+	@.ci/setup containers
+	@.ci/containers
 
 ci: ## all that must pass before a change lands
 	@.ci/run

@@ -1,6 +1,6 @@
 """Checks the chart with Helm itself, and every object it renders against Kubernetes' own schemas.
 
-`chart_checks.py --write` renders deploy/manifests anew instead. Each check is also shown something broken, and
+`chart_checks.py --write` renders deploy/manifests anew instead, `--render FOLDER` the value sets. Each check is also shown something broken, and
 fails if it lets that pass.
 """
 
@@ -14,7 +14,9 @@ from pathlib import Path
 
 import helm_sdkpy as helm
 import kubernetes_validate
+import pydantic
 import yaml
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor
 
 from api_stub import Stub
 
@@ -60,14 +62,24 @@ def number(version):
 
 
 def invalid(document, version):
-    """Why Kubernetes of this version would not take the object, or None. What is not its own it takes as it is."""
-    if document["apiVersion"].startswith("monitoring.coreos.com/"):
-        return None
+    """Why Kubernetes of this version, or the Prometheus Operator, would not take the object, or None."""
+    if document["kind"] == "PodMonitor":
+        return invalid_monitor(document)
     try:
         kubernetes_validate.validate(document, version, strict=True)
     except kubernetes_validate.ValidationError as error:
         return f"{document['kind']}: {error.message}"
     return None
+
+
+def invalid_monitor(document):
+    try:
+        monitor = PodMonitor.model_validate(document)
+    except pydantic.ValidationError as error:
+        return f"PodMonitor: {error}"
+    # What the model does not know it drops.
+    known = monitor.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return None if known == document else f"PodMonitor: not all of it is known, only {known}"
 
 
 def check_lint():
@@ -104,6 +116,10 @@ def check_objects():
     broken = next(document for document in objects(render({})[0]) if document["kind"] == "DaemonSet")
     broken["spec"]["template"]["spec"]["hostPid"] = True
     check("a typo in a rendered object is seen", invalid(broken, "1.33"))
+    everything = next(values for name, _, values in value_sets() if name == "everything")
+    monitor = next(document for document in objects(render(everything)[0]) if document["kind"] == "PodMonitor")
+    monitor["spec"]["podMetricsEndpoints"][0]["intervall"] = "1s"
+    check("a typo in the PodMonitor is seen", invalid(monitor, "1.33"))
     return f"objects: {checked} valid, strictly, on {len(VERSIONS)} versions ({VERSIONS[0]} - {VERSIONS[-1]})"
 
 
@@ -119,6 +135,7 @@ BAD = [
     ({"kubernetes": {"enabled": "yes"}}, "enabled"),
     ({"kubernetes": {"cgroupRoot": "sys/fs/cgroup"}}, "cgroupRoot"),
     ({"security": {"extraCapabilities": ["CAP_SYS_RESOURCE"]}}, "extraCapabilities"),
+    ({"security": {"seccompProfile": {"type": "Default"}}}, "seccompProfile"),
     ({"resources": {"limits": {"memory": "lots"}}}, "memory"),
     ({"tolerations": [{"operator": "Always"}]}, "operator"),
     ({"probes": {"startup": {"periodSeconds": 0}}}, "periodSeconds"),
@@ -160,6 +177,8 @@ def check_least_privilege():
             extra = values.get("security", {}).get("extraCapabilities", [])
             wanted = {"drop": ["ALL"], "add": ["BPF", "PERFMON", *extra]}
             check(f"{name}: capabilities", context["capabilities"] == wanted, context)
+            profile = values.get("security", {}).get("seccompProfile", {"type": "RuntimeDefault"})
+            check(f"{name}: seccomp", context["seccompProfile"] == profile, context)
             check(f"{name}: not privileged", not context["privileged"] and not context["allowPrivilegeEscalation"])
         writable = [mount["name"] for mount in pod["spec"]["containers"][0]["volumeMounts"] if not mount.get("readOnly")]
         check(f"{name}: of the node's folders only that of the plugins is writable", writable == ["plugins"], writable)
@@ -274,7 +293,17 @@ def check_versions():
     return f"version: {workspace}, the image's default tag"
 
 
+def write_renderings(folder):
+    """What Helm makes of each value set, its test's pod included: .ci/containers runs them."""
+    for name, _, values in value_sets():
+        manifest, hooks = render(values)
+        (folder / f"{name}.yaml").write_text("\n---\n".join([manifest.strip().removeprefix("---\n"), *hooks]))
+
+
 def main():
+    if "--render" in sys.argv:
+        write_renderings(Path(sys.argv[-1]))
+        return
     if "--write" in sys.argv:
         for path, text in rendered_manifests():
             path.write_text(text)

@@ -165,9 +165,15 @@ impl ProcessTable {
             match read(pid, "cgroup", MAX_TEXT_BYTES) {
                 // A process that ended after it was looked at leaves its text empty or at the root.
                 Ok(text) if !text.is_empty() && lives(pid, &process.key) => {
-                    let found = candidates(&String::from_utf8_lossy(&text));
-                    self.cgroup_ids.learn(id, &found);
-                    return found.into();
+                    let text = String::from_utf8_lossy(&text);
+                    let found = candidates(&text);
+                    // A runtime gives a container a cgroup namespace, in which the agent's own cgroup is called "/":
+                    // what it is to the node only its id tells.
+                    let is_own = found.is_empty() && text.lines().any(|line| line == "0::/");
+                    if !is_own || self.cgroup_root.is_none() {
+                        self.cgroup_ids.learn(id, &found);
+                        return found.into();
+                    }
                 }
                 Ok(_) => {}
                 Err(error) => tracing::debug!(pid = pid.0, %error, "no cgroup"),

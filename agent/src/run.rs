@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::counts::requests;
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
+use crate::kernel::sees_only_itself;
 use crate::metrics::{self, Instruments, Meter};
 use crate::overview::{Facts, Overview};
 use crate::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
@@ -83,6 +84,11 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     };
     let facts = Facts { probe: probe.description(), socket: socket.path().display().to_string() };
     tracing::info!(%host, probe = facts.probe, socket = facts.socket, "counting");
+    if sees_only_itself() {
+        tracing::warn!(
+            "no hostPID: the agent sees no process but its own, and Scope will show none; set hostPID: true in Kubernetes, --pid=host for a container"
+        );
+    }
 
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::empty(Arc::clone(&host))));
     let (trigger, shutdown) = shutdown::channel();

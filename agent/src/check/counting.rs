@@ -126,7 +126,7 @@ mod tests {
             "this kernel's verifier refused the probe (a: b)",
             "please report it",
         );
-        check(&LoadError::Refused("bpf: no".into()), "the kernel refused the probe (bpf: no)", "a security module");
+        check(&LoadError::Refused("bpf: no".into()), "the kernel refused the probe (bpf: no)", "a seccomp profile");
         check(&LoadError::Other("a: b".into()), "the probe cannot be loaded: a: b", "please report it");
     }
 }

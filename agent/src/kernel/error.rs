@@ -52,7 +52,7 @@ pub enum LoadError {
     Lockdown(String),
     /// Everything needed is there, and the kernel still refused.
     #[error(
-        "the kernel refused the probe ({0}): a security module or a seccomp profile may forbid bpf(2); allow it, or set securityContext.privileged=true"
+        "the kernel refused the probe ({0}): a seccomp profile or a security module may forbid bpf(2); allow it, in Kubernetes by securityContext.seccompProfile.type=Unconfined, or set securityContext.privileged=true"
     )]
     Refused(String),
     /// The verifier did not accept the program.

@@ -353,6 +353,13 @@ pub fn has_host_pids() -> bool {
     pid_namespace() == 0
 }
 
+/// Whether the agent is the first process of a PID namespace of its own, as in a container without `hostPID`. A node of
+/// kind has such a namespace too, but there the agent is not the first.
+#[must_use]
+pub fn sees_only_itself() -> bool {
+    !has_host_pids() && std::process::id() == 1
+}
+
 /// The inode of the agent's PID namespace, 0 for the initial one (or where it cannot be told).
 fn pid_namespace() -> u32 {
     match fs::metadata("/proc/self/ns/pid") {

@@ -49,6 +49,8 @@ pub struct World {
     compacted: u64,
     /// Path and query of every request, the oldest first.
     pub requests: Vec<String>,
+    /// The only token that is accepted; `None` asks for none.
+    pub token: Option<String>,
 }
 
 pub struct ApiServer {
@@ -70,6 +72,7 @@ impl ApiServer {
             version: 100,
             compacted: 100,
             requests: Vec::new(),
+            token: None,
         };
         let (changed, _) = watch::channel(0);
         Self { address, world: Arc::new(Mutex::new(world)), changed: Arc::new(changed), serving: None }
@@ -203,9 +206,13 @@ async fn answer(
 ) -> Result<Response<Body>, &'static str> {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let watches = query.split('&').any(|pair| pair == "watch=true");
+    let given = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
     let (scenario, list) = {
         let mut world = world.lock().unwrap();
         world.requests.push(request.uri().to_string());
+        if world.token.as_ref().is_some_and(|token| given != Some(format!("Bearer {token}"))) {
+            return Ok(whole(401, status(401, "Unauthorized")));
+        }
         let items: Vec<&Value> = world.pods.values().collect();
         let version = world.version.to_string();
         let list =
