@@ -32,6 +32,13 @@ as_root() {
     fi
 }
 
+# The address of Debian's mirror, from this machine's own apt. $1: the label of the archive.
+mirror() {
+    # shellcheck disable=SC2016 # the format is apt's
+    apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+        sed -n "s/^$1 //p" | sort -u | head -n 1
+}
+
 # --- steps ----------------------------------------------------------------------------------
 # A step is a command: exit code 0 passes, 77 skips (it has said why), any other fails. A failed
 # step does not stop the ones after it, so that one run shows all that is wrong.

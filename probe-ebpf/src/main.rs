@@ -20,7 +20,7 @@ use common::connection::Arrival;
 use common::failure::Failure;
 use common::stream::Read;
 use kernel::constant;
-use reader::{Buffer, Direct, Reader, User};
+use reader::{Direct, Reader, ThroughDynptr, User};
 use turns::{FIRST, SECOND};
 
 /// `void trace_skb_copy_datagram_iovec(const struct sk_buff *skb, int len)`, called by
@@ -62,7 +62,7 @@ fn at_tracepoint<const PROGRAM: u32>(ctx: &BtfTracePointContext) -> i32 {
     if constant!(buffers.fragments) != 0 {
         received::<PROGRAM>(skb, length, hold, &Direct(skb));
     } else {
-        received::<PROGRAM>(skb, length, hold, &Buffer(skb));
+        received::<PROGRAM>(skb, length, hold, &ThroughDynptr(skb));
     }
     0
 }

@@ -26,11 +26,6 @@ pub(crate) struct Spot {
 
 impl Reader for Direct {
     #[inline(always)]
-    fn suits(&self, _skb_offset: u32) -> bool {
-        true
-    }
-
-    #[inline(always)]
     fn take_turns(&self, skb_offset: u32, job: &mut Job, connection: &mut Connection) -> bool {
         job.skb_offset = skb_offset;
         job.spot = Spot { window: 0, buffer: self.0 as u64, piece: 0, start: 0 };

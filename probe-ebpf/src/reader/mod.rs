@@ -1,7 +1,7 @@
 //! Runs the state machine over the bytes of one read, a window at a time.
 
-mod buffer;
 mod direct;
+mod dynptr;
 mod user;
 
 use aya_ebpf::helpers::bpf_loop;
@@ -17,9 +17,9 @@ use core::ptr::from_mut;
 use crate::kernel::{bounded, load_pair, load_word};
 use crate::maps;
 
-pub(crate) use buffer::Buffer;
 pub(crate) use direct::Direct;
 use direct::Spot;
+pub(crate) use dynptr::ThroughDynptr;
 use user::Cursor;
 pub(crate) use user::User;
 
@@ -52,7 +52,7 @@ pub(crate) struct Job {
     trial: u32,
     /// A connection became certain again: 1, else 0.
     pub(crate) resynced: u32,
-    /// [`Buffer`]: where the read begins in it.
+    /// [`Direct`], [`ThroughDynptr`]: where the read begins in the buffer.
     skb_offset: u32,
     /// [`User`]: where the window was last filled from.
     cursor: Cursor,
@@ -93,7 +93,11 @@ impl Job {
 /// A way to get at the bytes that are being read.
 pub(crate) trait Reader {
     /// Whether a read whose first byte stands at `skb_offset` of the buffer is one it can read.
-    fn suits(&self, skb_offset: u32) -> bool;
+    #[inline(always)]
+    fn suits(&self, _skb_offset: u32) -> bool {
+        true
+    }
+
     /// Takes the job's turns; false when the bytes cannot be read.
     fn take_turns(&self, skb_offset: u32, job: &mut Job, connection: &mut Connection) -> bool;
 }

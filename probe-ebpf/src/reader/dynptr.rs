@@ -1,4 +1,4 @@
-//! Reads the kernel's buffer, before its bytes are copied to the process.
+//! Reads the kernel's buffer through a dynptr, before its bytes are copied to the process.
 
 use aya_ebpf::helpers::bpf_dynptr_read;
 use common::connection::Connection;
@@ -7,18 +7,13 @@ use super::{COPIED, Fill, Job, Reader, Work, take_turns, turn_once};
 use crate::kernel::{Dynptr, dynptr_from_skb};
 
 /// The bytes of a buffer, wherever the kernel keeps them: linear part, fragments, fragment list.
-pub(crate) struct Buffer(pub(crate) *const u8);
+pub(crate) struct ThroughDynptr(pub(crate) *const u8);
 
 struct DynptrFill {
     dynptr: *const Dynptr,
 }
 
-impl Reader for Buffer {
-    #[inline(always)]
-    fn suits(&self, _skb_offset: u32) -> bool {
-        true
-    }
-
+impl Reader for ThroughDynptr {
     #[inline(always)]
     fn take_turns(&self, skb_offset: u32, job: &mut Job, connection: &mut Connection) -> bool {
         job.skb_offset = skb_offset;
