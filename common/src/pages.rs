@@ -30,8 +30,10 @@ impl Witness {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlabOffsets {
-    /// `kmem_cache.node`.
+    /// `kmem_cache.node`; on newer kernels (seen on 7.3) `kmem_cache.per_node` and there `node`.
     pub cache_node: u32,
+    /// From one node to the next.
+    pub node_stride: u32,
     /// `kmem_cache_node.partial`.
     pub node_partial: u32,
     /// `slab.slab_list`.
@@ -42,7 +44,7 @@ pub struct SlabOffsets {
 
 impl SlabOffsets {
     /// Before the agent has filled them in.
-    pub const UNKNOWN: Self = Self { cache_node: 0, node_partial: 0, slab_list: 0, slab_freelist: 0 };
+    pub const UNKNOWN: Self = Self { cache_node: 0, node_stride: 0, node_partial: 0, slab_list: 0, slab_freelist: 0 };
 }
 
 /// Eight bytes at the beginning of parts of buffers, read where they are and read by the kernel's function.

@@ -49,7 +49,7 @@ pub extern "C" fn find_pages(context: *const *const u8) -> i32 {
         return 0;
     }
     for node in 0..MAX_NODES {
-        let node: u64 = read_kernel(cache, slab!(cache_node) + node * 8);
+        let node: u64 = read_kernel(cache, slab!(cache_node) + node * slab!(node_stride));
         if node == 0 {
             break;
         }

@@ -21,10 +21,12 @@ use super::{LoadError, TRACEPOINT, btf, link_functions, program};
 static PAGES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pages"));
 /// `sizeof(struct page)` that the probe counts with.
 const PAGE_STRUCT_BYTES: u32 = 64;
+const POINTER_BYTES: u32 = 8;
 /// The largest slab.
 const MAX_SLAB_BYTES: u64 = 1 << 20;
-/// Fewer slabs would be no proof.
-const MIN_WITNESSES: usize = 8;
+/// Descriptions of pages that are all in one piece (`SPARSEMEM_VMEMMAP`) are at least so far from the pages: all that is
+/// mapped by `vmalloc` is between.
+const MIN_DISTANCE: u64 = 1 << 44;
 /// A Unix socket puts what is beyond 16 KiB into fragments.
 const SENT_BYTES: usize = 48 * 1024;
 
@@ -80,8 +82,16 @@ fn offsets(types: &btf::Btf<'_>) -> Result<Buffers, btf::Error> {
 }
 
 fn witnesses(types: &btf::Btf<'_>, btf: &Btf) -> Result<Vec<Witness>, Cause> {
+    let (cache_node, node_stride) = match types.offset_of("kmem_cache", "per_node") {
+        Ok(nodes) => {
+            let node = types.offset_of("kmem_cache_per_node_ptrs", "node")?;
+            (nodes + node, types.size_of("kmem_cache_per_node_ptrs")?)
+        }
+        Err(_) => (types.offset_of("kmem_cache", "node")?, POINTER_BYTES),
+    };
     let slabs = Plain(SlabOffsets {
-        cache_node: types.offset_of("kmem_cache", "node")?,
+        cache_node,
+        node_stride,
         node_partial: types.offset_of("kmem_cache_node", "partial")?,
         slab_list: types.offset_of("slab", "slab_list")?,
         slab_freelist: types.offset_of("slab", "freelist")?,
@@ -101,20 +111,19 @@ fn witness(bytes: &[u8]) -> Witness {
     Witness { page: word(0), address: word(8) }
 }
 
-/// What nearly all slabs say. They change while they are looked at, so a few may say anything.
+/// What most slabs say. They change while they are looked at, so some may say anything; whether it is right is tried afterwards.
 fn agreed(witnesses: &[Witness]) -> Result<u64, Cause> {
     let mut votes: HashMap<u64, usize> = HashMap::new();
-    let slabs = witnesses.iter().filter(|witness| witness.address != 0);
-    let count = slabs.clone().count();
-    for (difference, place) in slabs.map(|witness| witness.difference()) {
+    for witness in witnesses.iter().filter(|witness| witness.address.abs_diff(witness.page) >= MIN_DISTANCE) {
+        let (difference, place) = witness.difference();
         if place < MAX_SLAB_BYTES {
             *votes.entry(difference).or_default() += 1;
         }
     }
-    let winner = votes.into_iter().max_by_key(|(_, votes)| *votes);
-    match winner {
-        Some((difference, votes)) if votes >= MIN_WITNESSES && votes * 8 > count * 7 => Ok(difference),
-        _ => Err(Cause::Disagreement { slabs: count }),
+    let all: usize = votes.values().sum();
+    match votes.into_iter().max_by_key(|(_, votes)| *votes) {
+        Some((difference, votes)) if votes * 8 > all * 7 => Ok(difference),
+        _ => Err(Cause::Disagreement { slabs: all }),
     }
 }
 
@@ -182,13 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn few_slabs_or_none_are_no_proof() {
+    fn what_is_no_map_of_pages_is_refused() {
         assert!(agreed(&[]).is_err());
-        let slabs: Vec<Witness> = (1..8).map(|number| slab(number, 64)).collect();
-        assert!(agreed(&slabs).is_err());
-        let slabs: Vec<Witness> =
-            (0..40_u64).map(|number| Witness { page: number << 40, address: number << 33 }).collect();
-        assert!(agreed(&slabs).is_err());
+        let disagreeing: Vec<Witness> = (1..8).map(|number| slab(number << 32, 64)).collect();
+        let disagreeing: Vec<Witness> =
+            disagreeing.iter().map(|slab| Witness { address: BASE + (slab.page & 0xfff << 30), ..*slab }).collect();
+        assert!(agreed(&disagreeing).is_err());
+        // Descriptions among the pages themselves, as without one piece for all.
+        let near: Vec<Witness> =
+            (1..100).map(|n| Witness { page: BASE + (1 << 30) + 64 * n, address: BASE + 4096 * n }).collect();
+        assert!(agreed(&near).is_err());
     }
 
     #[test]
