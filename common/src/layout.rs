@@ -209,5 +209,10 @@ impl Constants {
     };
 }
 
+/// No undefined bytes.
+const _: () = assert!(
+    size_of::<Constants>() == size_of::<Buffers>() + size_of::<Layout>() + size_of::<IovIter>() + 4 * size_of::<u32>()
+);
+
 /// The constants' name in the probe.
 pub const CONSTANTS: &str = "CONSTANTS";
