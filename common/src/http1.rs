@@ -109,10 +109,8 @@ type Step = (u32, Event);
 pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> Step {
     let mut at = at;
     let mut event = Event::NONE;
-    if stream.phase == Phase::FieldStart {
-        if stream.detail != field::NONE || decides(window, at.into(), end.into()) {
-            return special_line(stream, window, at, end);
-        }
+    if stream.phase == Phase::FieldStart && (stream.detail != field::NONE || decides(window, at.into(), end.into())) {
+        return special_line(stream, window, at, end);
     }
     if matches!(stream.phase, Phase::Begin | Phase::Start) {
         let length = method(stream, window.word(at), end - at);

@@ -75,7 +75,7 @@ pub const fn but_first(marks: u64) -> u64 {
 #[inline(always)]
 #[must_use]
 pub const fn lowest_marked(word: u64, marks: u64) -> u8 {
-    (word >> (8 * first(marks) & 63)) as u8
+    (word >> ((8 * first(marks)) & 63)) as u8
 }
 
 /// Keeps the lowest `count` bytes (fewer than 8).

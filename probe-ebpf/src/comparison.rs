@@ -6,7 +6,7 @@
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
-#[expect(dead_code, reason = "the probe uses the rest")]
+#[expect(dead_code, unused_imports, unused_macros, reason = "the probe uses the rest")]
 mod kernel;
 mod object;
 

@@ -4,7 +4,7 @@
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
-#[expect(dead_code, reason = "the probe uses the rest")]
+#[expect(dead_code, unused_imports, unused_macros, reason = "the probe uses the rest")]
 mod kernel;
 mod object;
 #[expect(dead_code, reason = "the probe uses the rest")]
@@ -42,7 +42,7 @@ const CACHE: usize = 1;
 /// Writes a [`Witness`] for each that has a slab with something free in it.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/kmem_cache")]
-pub extern "C" fn find_pages(context: *const *const u8) -> i32 {
+extern "C" fn find_pages(context: *const *const u8) -> i32 {
     // SAFETY: the iterator's context has two words.
     let (meta, cache) = unsafe { (context.read_volatile(), context.add(CACHE).read_volatile()) };
     if cache.is_null() {
