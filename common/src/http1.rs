@@ -17,6 +17,10 @@ const BLOCK_BYTES: u32 = 4 * word::BYTES;
 const HEAD_PAIRS: u32 = 40;
 /// Longest method that fits a token; longer ones are valid but none that matters.
 const TOKEN_BYTES: u8 = 8;
+/// Longest method. Streams of other protocols may look like one that never ends.
+const MAX_METHOD_BYTES: u64 = 1024;
+/// Most bytes of empty lines before a request line.
+const MAX_EMPTY_BYTES: u64 = 1024;
 
 /// Kinds of method, in the low half of [`Stream::detail`].
 mod method {
@@ -206,6 +210,12 @@ fn start_byte(stream: &mut Stream, byte: u8) -> Event {
     if stream.progress == AFTER_CR && byte != b'\n' {
         return no_request(stream);
     }
+    if matches!(byte, b'\r' | b'\n') {
+        stream.left += 1;
+        if stream.left > MAX_EMPTY_BYTES {
+            return no_request(stream);
+        }
+    }
     match byte {
         b'\r' if stream.phase == Phase::Begin => {
             stream.phase = Phase::ProxySignature;
@@ -223,6 +233,7 @@ fn start_byte(stream: &mut Stream, byte: u8) -> Event {
         _ => {
             stream.enter(Phase::Method);
             stream.token = 0;
+            stream.left = 0;
             method_byte(stream, byte)
         }
     }
@@ -240,8 +251,12 @@ fn method_byte(stream: &mut Stream, byte: u8) -> Event {
     if stream.progress < TOKEN_BYTES {
         stream.token |= u64::from(byte) << (8 * (stream.progress & 7));
         stream.progress += 1;
-    } else {
-        stream.token = 0;
+        return Event::NONE;
+    }
+    stream.token = 0;
+    stream.left += 1;
+    if stream.left > MAX_METHOD_BYTES - TOKEN_BYTES as u64 {
+        return no_request(stream);
     }
     Event::NONE
 }
