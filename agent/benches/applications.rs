@@ -15,10 +15,10 @@ use crate::spread::Spread;
 use crate::table::Figure;
 
 const PAIRS: usize = 20;
-const UPLOADS: u32 = 100;
+const UPLOADS: u32 = 1000;
 const BODY_BYTES: usize = 1 << 20;
-const REDIS_REQUESTS: u32 = 20_000;
-const BULK_BYTES: u64 = 1 << 28;
+const REDIS_REQUESTS: u32 = 60_000;
+const BULK_BYTES: u64 = 1 << 31;
 /// Of one send, and of one receive.
 const BULK_BUFFER_BYTES: usize = 128 << 10;
 
