@@ -276,6 +276,7 @@ fn method_end(stream: &mut Stream) {
         _ => method::OTHER,
     };
     stream.token = 0;
+    stream.left = 0;
     stream.enter(Phase::Target);
 }
 
