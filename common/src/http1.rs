@@ -19,8 +19,6 @@ const HEAD_PAIRS: u32 = 40;
 const TOKEN_BYTES: u8 = 8;
 /// Longest method. Streams of other protocols may look like one that never ends.
 const MAX_METHOD_BYTES: u64 = 1024;
-/// Most bytes of empty lines before a request line.
-const MAX_EMPTY_BYTES: u64 = 1024;
 
 /// Kinds of method, in the low half of [`Stream::detail`].
 mod method {
@@ -210,12 +208,6 @@ fn start_byte(stream: &mut Stream, byte: u8) -> Event {
     if stream.progress == AFTER_CR && byte != b'\n' {
         return no_request(stream);
     }
-    if matches!(byte, b'\r' | b'\n') {
-        stream.left += 1;
-        if stream.left > MAX_EMPTY_BYTES {
-            return no_request(stream);
-        }
-    }
     match byte {
         b'\r' if stream.phase == Phase::Begin => {
             stream.phase = Phase::ProxySignature;
@@ -233,7 +225,6 @@ fn start_byte(stream: &mut Stream, byte: u8) -> Event {
         _ => {
             stream.enter(Phase::Method);
             stream.token = 0;
-            stream.left = 0;
             method_byte(stream, byte)
         }
     }
@@ -276,7 +267,6 @@ fn method_end(stream: &mut Stream) {
         _ => method::OTHER,
     };
     stream.token = 0;
-    stream.left = 0;
     stream.enter(Phase::Target);
 }
 

@@ -106,7 +106,7 @@ pub mod flag {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stream {
-    /// Bytes to pass over; of empty lines and of a long method, how many were read; while a head is read, the length its fields have given so far.
+    /// Bytes to pass over; of a long method, how many were read; while a head is read, the length its fields have given so far.
     pub left: u64,
     /// What has been read of a token or a number that may continue in the next read.
     pub token: u64,

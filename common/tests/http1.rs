@@ -47,8 +47,6 @@ fn request_lines() {
     check("a target of 9 000 bytes", long.as_bytes(), 2, End::Open);
     let long = format!("{} / HTTP/1.1\r\n\r\n{GET}", "A".repeat(1024));
     check("a method of 1 024 letters", long.as_bytes(), 2, End::Open);
-    let empty = format!("{}{GET}{}{GET}", "\n".repeat(1024), "\r\n".repeat(512));
-    check("1 024 bytes of empty lines", empty.as_bytes(), 2, End::Open);
 }
 
 #[test]
@@ -79,8 +77,6 @@ fn what_is_no_request() {
     }
     let long = format!("{} / HTTP/1.1\r\n\r\n", "A".repeat(1025));
     check("a method of 1 025 letters", long.as_bytes(), 0, End::NotHttp);
-    let empty = format!("{}{GET}", "\n".repeat(1025));
-    check("1 025 bytes of empty lines", empty.as_bytes(), 0, End::NotHttp);
 }
 
 #[test]
