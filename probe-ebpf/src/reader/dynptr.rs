@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_dynptr_read;
 use common::connection::Connection;
 
-use super::{COPIED, Fill, Job, Reader, Work, take_turns, turn_once};
+use super::{Fill, Job, Reader, Work, take_turns, turn_once};
 use crate::kernel::{Dynptr, dynptr_from_skb};
 
 /// The bytes of a buffer, wherever the kernel keeps them: linear part, fragments, fragment list.
@@ -38,14 +38,6 @@ fn with_dynptr(skb: *const u8, job: *mut Job, connection: *mut Connection) -> bo
 }
 
 impl Fill for DynptrFill {
-    const CAPACITY: u32 = COPIED;
-
-    #[inline(always)]
-    fn window(&self, job: *mut Job) -> *const u8 {
-        // SAFETY: the caller's job.
-        unsafe { (&raw const (*job).window).cast() }
-    }
-
     #[inline(always)]
     fn fill(&self, job: *mut Job, offset: u32, length: u64) -> Option<u32> {
         // SAFETY: the caller's job, whose window holds `length` bytes.

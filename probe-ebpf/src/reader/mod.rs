@@ -105,9 +105,13 @@ pub(crate) trait Reader {
 /// Brings bytes into the window.
 trait Fill {
     /// The largest window, a power of two.
-    const CAPACITY: u32;
-    /// Where the window is.
-    fn window(&self, job: *mut Job) -> *const u8;
+    const CAPACITY: u32 = COPIED;
+    /// Where the window is: in the job, unless nothing is copied.
+    #[inline(always)]
+    fn window(&self, job: *mut Job) -> *const u8 {
+        // SAFETY: the caller's job.
+        unsafe { (&raw const (*job).window).cast() }
+    }
     /// As [`Source::fill`]; `length` is at most the window's capacity, which the verifier knows.
     fn fill(&self, job: *mut Job, offset: u32, length: u64) -> Option<u32>;
 }

@@ -114,14 +114,6 @@ impl Cursor {
 struct UserFill;
 
 impl Fill for UserFill {
-    const CAPACITY: u32 = COPIED;
-
-    #[inline(always)]
-    fn window(&self, job: *mut Job) -> *const u8 {
-        // SAFETY: the caller's job.
-        unsafe { (&raw const (*job).window).cast() }
-    }
-
     #[inline(always)]
     fn fill(&self, job: *mut Job, offset: u32, length: u64) -> Option<u32> {
         // SAFETY: the caller's job; its window is not part of this.
