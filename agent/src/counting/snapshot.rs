@@ -141,8 +141,7 @@ impl Snapshots {
         rates: &Rates,
         pods: &Pods,
         reading: &Reading,
-        elapsed: Duration,
-        at: Timestamp,
+        (elapsed, at): (Duration, Timestamp),
     ) -> Snapshot {
         self.sequence += 1;
         let now = rates.now();

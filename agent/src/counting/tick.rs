@@ -101,7 +101,7 @@ impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
     /// The state after a reading, among these pods.
     pub fn snapshot(&mut self, read: &Read, pods: &Pods) -> Snapshot {
         self.rates.locate(pods);
-        let mut snapshot = self.snapshots.take(&self.rates, pods, &read.reading, read.elapsed, read.at);
+        let mut snapshot = self.snapshots.take(&self.rates, pods, &read.reading, (read.elapsed, read.at));
         snapshot.losses.unreadable_processes = self.processes.unreadable();
         snapshot.losses.failed_reads = self.failed_reads;
         snapshot

@@ -52,7 +52,7 @@ pub async fn run<T>(
 ) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let _restored = Restored;
-    show(&mut terminal, source, picture, (controls, colour), inputs(), shutdown).await.map_err(io::Error::other)
+    show(&mut terminal, source, picture, (controls, colour), (inputs(), shutdown)).await.map_err(io::Error::other)
 }
 
 /// The terminal cannot be used.
@@ -73,8 +73,7 @@ async fn show<B: Backend, T>(
     mut source: watch::Receiver<T>,
     picture: impl Fn(&T) -> Picture,
     (mut controls, colour): (Controls, bool),
-    mut inputs: mpsc::Receiver<Input>,
-    mut shutdown: Shutdown,
+    (mut inputs, mut shutdown): (mpsc::Receiver<Input>, Shutdown),
 ) -> Result<(), B::Error> {
     let (mut overview, mut notices) = picture(&source.borrow_and_update());
     loop {
@@ -155,7 +154,7 @@ mod tests {
         let mut terminal = Terminal::new(TestBackend::new(80, 10)).unwrap();
         let task = tokio::spawn(async move {
             let picture = |overview: &Arc<Overview>| (Arc::clone(overview), vec!["a notice".to_owned()]);
-            show(&mut terminal, source, picture, (Controls::default(), true), inputs, shutdown).await.unwrap();
+            show(&mut terminal, source, picture, (Controls::default(), true), (inputs, shutdown)).await.unwrap();
             terminal.backend().to_string()
         });
         Shown { sender, keys, trigger, task }
