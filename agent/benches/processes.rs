@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::Figures;
 use crate::agent_process::AgentProcess;
 use crate::cpu;
-use crate::pods::index;
+use crate::pods;
 use crate::spread::Spread;
 use crate::table::Figure;
 

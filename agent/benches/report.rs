@@ -43,7 +43,7 @@ pub(crate) fn measure() -> Figures {
         let started = Instant::now();
         let elapsed = rates.advance(&reading, &[], Identity::from_counts);
         rates.locate(&pods);
-        let mut snapshot = snapshots.take(&rates, &pods, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at);
+        let mut snapshot = snapshots.take(&rates, &pods, &reading, (elapsed, Timestamp::UNIX_EPOCH + reading.at));
         ticks.push(milliseconds(started));
         let started = Instant::now();
         let report = render(&snapshot, content, buffer);
@@ -71,7 +71,7 @@ pub(crate) fn measure() -> Figures {
         let started = Instant::now();
         let elapsed = rates.advance(&reading, &[], Identity::from_counts);
         rates.locate(&pods);
-        drop(snapshots.take(&rates, &pods, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at));
+        drop(snapshots.take(&rates, &pods, &reading, (elapsed, Timestamp::UNIX_EPOCH + reading.at)));
         idle_ticks.push(milliseconds(started));
     }
     let series = format!("{MAX_SERIES} series of 2 versions");

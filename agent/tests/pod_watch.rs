@@ -7,7 +7,7 @@ mod api_server;
 use agent::pods::cgroup::candidates;
 use agent::pods::index::Pods;
 use agent::pods::trouble::Trouble;
-use agent::pods::watch::{self, Pace, State};
+use agent::pods::watch::{self as pod_watch, Pace, State};
 use api_server::{ApiServer, Scenario};
 use serde_json::{Value, json};
 use std::time::Duration;
