@@ -13,13 +13,12 @@ use ratatui::Terminal;
 use ratatui::backend::Backend;
 use tokio::sync::{mpsc, watch};
 
-pub use controls::{Controls, Sort};
+pub use controls::{Controls, Outcome, Sort};
 pub use view::NOTICES;
 
 use crate::config::When;
 use crate::overview::Overview;
 use crate::shutdown::Shutdown;
-use controls::Outcome;
 use view::View;
 
 /// Keys that wait to be looked at; somebody who types faster waits.
