@@ -90,3 +90,15 @@ fn the_check_can_fail() {
     );
     check("`/proc/self/maps.rs`, https://agent/src/gone, $HOME/gone.rs", &[]);
 }
+
+#[test]
+fn every_script_has_its_row() {
+    let folder = root().join(".ci");
+    let text = read(&folder.join("README.md"));
+    let named: BTreeSet<_> = code_spans(&text).filter_map(|span| span.split_whitespace().next()).collect();
+    let mut scripts = BTreeSet::new();
+    tree(&folder, "", &mut scripts);
+    scripts.remove("README.md");
+    let missing: Vec<_> = scripts.iter().filter(|name| !named.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), ".ci/README.md does not name {missing:?}");
+}
