@@ -4,9 +4,10 @@
 //! line, field lines that do not matter) look at eight at a time, and fall back to single bytes
 //! where a window ends. Both ways must agree: tests cut every message at every byte.
 
+use crate::event::Event;
 use crate::failure::Failure;
 use crate::maps::Version;
-use crate::stream::{Event, Phase, Stream, fail, flag};
+use crate::stream::{Phase, Stream, fail, flag};
 use crate::window::Window;
 use crate::word;
 

@@ -3,9 +3,10 @@
 //! A client opens a stream with a HEADERS frame that carries a new, higher, odd identifier
 //! (§5.1.1). Nothing else is a request, so no header block needs to be decoded.
 
+use crate::event::Event;
 use crate::failure::Failure;
 use crate::maps::Version;
-use crate::stream::{Event, Phase, Stream, fail, flag};
+use crate::stream::{Phase, Stream, fail, flag};
 use crate::window::Window;
 use crate::word;
 
