@@ -374,3 +374,28 @@ fn a_process_is_where_the_pods_say_at_each_tick() {
     rates.locate(&pods);
     assert_eq!((place(&rates, 2), rates.located()), (None, located(0, 1, 1)));
 }
+
+#[test]
+fn a_process_that_had_ended_when_it_was_looked_at_leaves_its_counts_and_is_nowhere() {
+    let candidates = crate::pods::cgroup::candidates(&format!("0::/docker/{:064x}", 7));
+    let late = |process: &ProcessCounts| Looked {
+        identity: Identity { candidates: candidates.clone().into(), ..Identity::from_counts(process) },
+        has_ended: process.key == key(2),
+    };
+    let mut rates = Rates::new(Duration::ZERO);
+    rates.advance(&reading(1000, &[(1, 3), (2, 5)]), &[], late);
+    rates.locate(&Pods::default());
+    let live = |rates: &Rates| rates.live().iter().map(|process| process.key.tgid).collect::<Vec<_>>();
+    let left = |rates: &Rates| {
+        let pods = Pods::default();
+        rates.remains(&pods).map(|(remains, _)| (requests(&remains.totals), remains.rates)).collect::<Vec<_>>()
+    };
+    assert_eq!((live(&rates), left(&rates)), (vec![1], vec![(5, [0.0, 0.0, 5.0])]));
+    assert_eq!((requests(&rates.totals()), rates.rate(), rates.located().unknown), (8, 8.0, 1));
+    assert_eq!(rates.grown().map(|grown| requests(&grown.counts)).sum::<u64>(), 8);
+    // It received one more before its end, which the next reading tells.
+    rates.advance(&reading(2000, &[(2, 6)]), &[key(2)], late);
+    rates.forget(&[key(2)]);
+    assert_eq!((live(&rates), left(&rates)), (vec![1], vec![(6, [0.0, 5.0, 1.0])]));
+    assert_eq!((requests(&rates.totals()), rates.ended().processes), (9, 1));
+}
