@@ -14,7 +14,6 @@ use agent::metrics::{Facts, Format, Instruments, Observed, Scrape};
 use agent::pods::cgroup::ContainerId;
 use agent::pods::index::Pods;
 use agent::scope::report::{Content, MAX_REPORTED_PROCESSES, render};
-use agent::scope::topologies::Topologies;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 
@@ -34,7 +33,7 @@ pub(crate) fn measure() -> Figures {
     let (mut ticks, mut reports, mut size) = (Vec::new(), Vec::new(), 0);
     let (mut placed_reports, mut placed_size) = (Vec::new(), 0);
     let mut buffer = Vec::new();
-    let content = Content { topologies: Topologies::ALL, notice: None };
+    let content = Content::WHOLE;
     let (mut tallies, mut scrapes, mut scrape_size) = (Vec::new(), Vec::new(), 0);
     let (mut overviews, mut overview_size, mut idle_ticks) = (Vec::new(), 0, Vec::new());
     let pods = Pods::default();
@@ -46,7 +45,7 @@ pub(crate) fn measure() -> Figures {
         let mut snapshot = snapshots.take(&rates, &pods, &reading, (elapsed, Timestamp::UNIX_EPOCH + reading.at));
         ticks.push(milliseconds(started));
         let started = Instant::now();
-        let report = render(&snapshot, content, buffer);
+        let report = render(&snapshot, content, buffer).json;
         size = report.len();
         buffer = report.into();
         reports.push(milliseconds(started));
@@ -54,11 +53,11 @@ pub(crate) fn measure() -> Figures {
         tally.take(&snapshot);
         tallies.push(milliseconds(started));
         let started = Instant::now();
-        scrape_size = scrape(snapshot.clone(), tally.totals().clone()).render(Format::OpenMetrics).len();
+        scrape_size = scrape(snapshot.clone(), Arc::clone(tally.totals())).render(Format::OpenMetrics).len();
         scrapes.push(milliseconds(started));
         place(&mut snapshot);
         let started = Instant::now();
-        let report = render(&snapshot, content, buffer);
+        let report = render(&snapshot, content, buffer).json;
         placed_size = report.len();
         buffer = report.into();
         placed_reports.push(milliseconds(started));
@@ -91,7 +90,7 @@ pub(crate) fn measure() -> Figures {
     ])
 }
 
-fn scrape(snapshot: Snapshot, totals: Totals) -> Scrape {
+fn scrape(snapshot: Snapshot, totals: Arc<Totals>) -> Scrape {
     let started = Timestamp::UNIX_EPOCH;
     Scrape {
         facts: Arc::new(Facts {
