@@ -75,12 +75,14 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     (socket, listener): (Socket, UnixListener),
     signals: &mut Signals,
 ) -> Result<(), Failure> {
+    let host_is_chosen = config.host.is_some();
     let host = config.host.map_or_else(|| peer::own_host_name().into(), |host: host::HostName| host.shared());
     let metrics_listener = match config.metrics_address {
         Some(address) => Some(metrics::listen(address).await.map_err(Failure::Io)?),
         None => None,
     };
-    let facts = Facts { probe: probe.description(), socket: socket.path().display().to_string() };
+    let socket_path = socket.path().display().to_string();
+    let facts = Facts { probe: probe.description(), socket: socket_path, shown: config.shown };
     tracing::info!(%host, probe = facts.probe, socket = facts.socket, "counting");
     if sees_only_itself() {
         tracing::warn!(
@@ -112,10 +114,12 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         };
         let state = pod_state.clone();
         let render = meter.exposition(facts, move || (state.borrow().name(), &State::NAMES));
-        tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), render))
+        metrics::serve_apart(listener, metrics::LIMITS, shutdown.clone(), render)
     });
+    let measuring = measuring.transpose().map_err(|error| Failure::Io(format!("cannot serve metrics: {error}")))?;
     let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat, meter }, pods, end_sampling));
     let reports = Reports::new(snapshots.clone(), pulse)
+        .with_chosen_host(host_is_chosen)
         .with_topologies(config.topologies)
         .with_pods(pod_state)
         .with_facts(facts.clone())
@@ -134,7 +138,11 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     trigger.pull();
     unwound(serving.await);
     if let Some(measuring) = measuring {
-        unwound(measuring.await);
+        let ended = unwound(spawn_blocking(|| measuring.join()).await);
+        let served = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if let Err(error) = served {
+            tracing::error!(%error, "the metrics could not be served");
+        }
     }
     drop(sampler);
     drop(socket);
@@ -262,7 +270,7 @@ async fn show(
             ended = snapshot.ended.processes,
             losses = summary::losses(&snapshot.losses),
             joined = summary::joined(&snapshot.losses),
-            busiest = summary::line(&snapshot),
+            busiest = summary::line(&snapshot, facts.shown),
             "requests"
         );
     }

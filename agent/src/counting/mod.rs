@@ -8,6 +8,7 @@ pub mod identity;
 pub mod living;
 pub mod overview;
 pub mod rates;
+pub mod shown;
 pub mod snapshot;
 pub mod summary;
 pub mod tick;

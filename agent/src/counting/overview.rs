@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::counting::counts::requests;
 use crate::counting::history::LENGTH;
 use crate::counting::identity::{Identity, printable};
+use crate::counting::shown::Shown;
 use crate::counting::snapshot::{Place, Process, Snapshot};
 use crate::counting::summary::{busiest, joined, losses};
 
@@ -55,6 +56,8 @@ pub struct Facts {
     pub probe: String,
     /// Where Scope finds the plugin.
     pub socket: String,
+    /// For which processes there is a row.
+    pub shown: Shown,
 }
 
 /// One tick. What an agent of another version does not send is empty.
@@ -144,7 +147,7 @@ impl Overview {
             ended_processes: snapshot.ended.processes,
             exact: snapshot.losses.sum() == 0,
             certainty: certainty(snapshot),
-            tables: [processes(snapshot), containers(snapshot), pods(snapshot)],
+            tables: [processes(snapshot, facts.shown), containers(snapshot, facts.shown), pods(snapshot, facts.shown)],
         }
     }
 
@@ -180,10 +183,11 @@ fn certainty(snapshot: &Snapshot) -> String {
     }
 }
 
-fn processes(snapshot: &Snapshot) -> Table {
-    let rows =
-        busiest(snapshot, MAX_ROWS).into_iter().map(|process| process_row(process, snapshot.now)).collect::<Vec<_>>();
-    Table { left_out: snapshot.processes.len() - rows.len(), rows }
+fn processes(snapshot: &Snapshot, shown: Shown) -> Table {
+    let all = snapshot.processes.iter().filter(|process| shown.has(process)).count();
+    let busiest = busiest(snapshot, shown, MAX_ROWS).into_iter();
+    let rows = busiest.map(|process| process_row(process, snapshot.now)).collect::<Vec<_>>();
+    Table { left_out: all - rows.len(), rows }
 }
 
 fn process_row(process: &Process, now: u64) -> Row {
@@ -210,9 +214,9 @@ fn name(identity: &Identity) -> &str {
     if line.is_empty() { &identity.command } else { &line[folder..] }
 }
 
-fn containers(snapshot: &Snapshot) -> Table {
+fn containers(snapshot: &Snapshot, shown: Shown) -> Table {
     sums(
-        snapshot,
+        (snapshot, shown),
         |place| (&*place.scope_uid, place.container_id),
         |place| {
             let container = match (&place.container, place.container_id) {
@@ -225,15 +229,17 @@ fn containers(snapshot: &Snapshot) -> Table {
     )
 }
 
-fn pods(snapshot: &Snapshot) -> Table {
-    let table = sums(snapshot, |place| &*place.scope_uid, |place| format!("{}/{}", place.namespace, place.pod));
+fn pods(snapshot: &Snapshot, shown: Shown) -> Table {
+    let name = |place: &Place| format!("{}/{}", place.namespace, place.pod);
+    let table = sums((snapshot, shown), |place| &*place.scope_uid, name);
     let rows = table.rows.into_iter().map(|row| Row { container: String::new(), ..row });
     Table { rows: rows.collect(), ..table }
 }
 
-/// A row for each key, with ended processes, and one for what is in no pod: together they are all that was received.
+/// A row for each key, with ended processes, and one for what is in no pod: together they are all that was received,
+/// where all of it is shown.
 fn sums<'a, K: Hash + Eq>(
-    snapshot: &'a Snapshot,
+    (snapshot, shown): (&'a Snapshot, Shown),
     key: impl Fn(&'a Place) -> K,
     name: impl Fn(&Place) -> String,
 ) -> Table {
@@ -261,7 +267,7 @@ fn sums<'a, K: Hash + Eq>(
     // Of ended processes outside containers nothing remains but their part in the total.
     outside.total = requests(&snapshot.totals).saturating_sub(placed);
     let mut rows: Vec<_> = by_key.into_values().map(|sum| sum.row(&name)).collect();
-    if outside.processes > 0 || outside.total > 0 {
+    if shown == Shown::All && (outside.processes > 0 || outside.total > 0) {
         rows.push(outside.row(&name));
     }
     rows.sort_by(|a, b| b.rate.total_cmp(&a.rate).then(b.total.cmp(&a.total)).then_with(|| a.name.cmp(&b.name)));

@@ -9,7 +9,7 @@ use common::maps::Counts;
 use proptest::prelude::*;
 
 fn overview(state: &Snapshot) -> Overview {
-    Overview::new(state, &Facts { probe: "probe".into(), socket: "socket".into() })
+    Overview::new(state, &Facts { probe: "probe".into(), socket: "socket".into(), shown: Shown::All })
 }
 
 #[track_caller]

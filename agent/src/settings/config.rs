@@ -8,6 +8,7 @@ use clap::ArgMatches;
 use super::catalog::NO_COLOUR;
 pub use super::values::DEFAULT_LOG_LEVEL;
 use super::values::Values;
+use crate::counting::shown::Shown;
 use crate::kernel::ProbeConfig;
 use crate::metrics::tally::Grouping;
 use crate::scope::host::HostName;
@@ -39,6 +40,8 @@ pub struct Config {
     pub cgroup_root: PathBuf,
     /// What the report for Scope is about.
     pub topologies: Topologies,
+    /// Which processes people are shown.
+    pub shown: Shown,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged, as `tracing` filters it.
@@ -112,6 +115,7 @@ impl Config {
             kubeconfig: values.path("kubeconfig"),
             cgroup_root: values.path("cgroup-root").unwrap_or_else(|| DEFAULT_CGROUP_ROOT.into()),
             topologies: values.topologies(),
+            shown: values.one_of("shown", &[("all", Shown::All), ("pods", Shown::Pods)]),
             log_format: values.one_of(
                 "log-format",
                 &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],
