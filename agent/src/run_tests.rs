@@ -3,10 +3,10 @@
 mod played;
 
 use super::*;
-use crate::counts::ProcessCounts;
+use crate::counting::counts::ProcessCounts;
+use crate::counting::identity::Identity;
 use crate::health::Question;
 use crate::metrics::tally::Grouping;
-use crate::process::Identity;
 use common::maps::ProcessKey;
 use jiff::Timestamp;
 use played::Steady;

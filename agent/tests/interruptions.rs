@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use std::{env, thread};
 
-use agent::plugin::socket_path;
+use agent::scope::plugin::socket_path;
 use anyhow::{Context as _, Result, ensure};
 use harness::{caught, wait_for};
 use rustix::process::{Pid, Signal, kill_process};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agent::pod_watch::State;
+use agent::pods::watch::State;
 use proc_macro2::{TokenStream, TokenTree};
 
 use super::{code_spans, files, read, root, rows, section};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use agent::cli;
+use agent::settings::cli;
 use agent::terminal::{Controls, Outcome};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use agent::counts::{Pid, ProcessCounts, Reading};
-use agent::tick::Probe;
+use agent::counting::counts::{Pid, ProcessCounts, Reading};
+use agent::counting::tick::Probe;
 use common::maps::{Counts, ProcessKey};
 
 /// Counts ten more requests of one process at each reading.
