@@ -2,6 +2,7 @@
 
 mod answer;
 mod connection;
+mod folder;
 mod place;
 mod pulse;
 mod reports;
