@@ -143,7 +143,7 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         let ended = unwound(spawn_blocking(|| measuring.join()).await);
         let served = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if let Err(error) = served {
-            tracing::error!(%error, "the metrics could not be served");
+            tracing::error!("cannot serve metrics: {error}");
         }
     }
     drop(sampler);
