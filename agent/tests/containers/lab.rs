@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
-use agent::cgroup_tree;
+use agent::pods::cgroup_tree;
 use anyhow::{Context as _, Result, ensure};
 use rustix::fd::AsFd as _;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -22,9 +22,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::api_server::{ApiServer, Scenario};
+use crate::harness::wait_for;
 use crate::pod::{Placement, basis, bind, configuration};
 use crate::runc::{Container, Runc};
-use crate::wait_for;
 
 pub const NODE: &str = "node-1";
 const NAMESPACE: &str = "weave";
