@@ -359,6 +359,24 @@ def check_manifests():
     return "manifests: current and valid"
 
 
+# What BuildKit sets by itself.
+AUTOMATIC = re.compile(r"^ARG +((?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT))=", re.M)
+
+
+def check_image():
+    text = (ROOT / "Dockerfile").read_text()
+    check("no default in the Dockerfile takes the place of what BuildKit sets", not AUTOMATIC.findall(text), AUTOMATIC.findall(text))
+    check("a default for what BuildKit sets is seen", AUTOMATIC.findall(text.replace("ARG TARGETARCH\n", "ARG TARGETARCH=amd64\n")))
+    buildable = re.findall(r"\b([a-z0-9]+)\) arch=", text)
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    wanted = values["image"]["architectures"]
+    check("each architecture of the chart has a build", set(wanted) <= set(buildable), (wanted, buildable))
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    label = re.search(r"^ARG VERSION=(\S+)", text, re.M)[1]
+    check("the image's label is the chart's appVersion", label == chart["appVersion"], label)
+    return f"image: {' and '.join(buildable)}, as the builder is told"
+
+
 def check_versions():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     workspace = re.search(r'^\[workspace\.package\]\nversion = "([^"]+)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
@@ -382,7 +400,7 @@ def main():
             path.write_text(text)
             print(f"wrote {path.relative_to(ROOT)}")
         return
-    for step in [check_lint, check_versions, check_bad_values, check_least_privilege, check_nodes, check_metrics, check_upgrade, check_manifests, check_objects]:
+    for step in [check_lint, check_versions, check_image, check_bad_values, check_least_privilege, check_nodes, check_metrics, check_upgrade, check_manifests, check_objects]:
         before = len(failures)
         passed = step()
         if len(failures) == before:
