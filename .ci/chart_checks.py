@@ -43,7 +43,7 @@ def run(action, stub, release, values, chart=CHART, namespace="weave", **options
 def render(values, version="1.33", chart=CHART, release="shr", namespace="weave"):
     """The text that Helm renders, hooks included: it is installed into a stub that only keeps it."""
     result = run(helm.Install, Stub(f"{version}.0"), release, values, chart, namespace)
-    return result["manifest"], [hook["manifest"] for hook in result["hooks"] or []]
+    return result.get("manifest", ""), [hook["manifest"] for hook in result.get("hooks") or []]
 
 
 def objects(text):
@@ -262,6 +262,63 @@ def check_nodes():
     return f"nodes: {len(NODES)} kinds, the agent and its test go to the same"
 
 
+def check_test():
+    hook = next(document for hook in render({})[1] for document in objects(hook))
+    policy = hook["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+    # Helm 3 deletes first and then asks for the log.
+    check("the test's pod outlives the test, so that its log can be read", policy == "before-hook-creation", policy)
+    limits = {"requests": {"cpu": "1m", "memory": "40Mi"}, "limits": {"cpu": "1", "memory": "99Mi"}}
+    for values in [{}, {"resources": limits}]:
+        of = [pod["containers"][0].get("resources") for pod in pods(values)]
+        check("a quota that admits the agent admits its test", of[0] and of[0] == of[1], of)
+    return "test: its log can be read, a quota admits it"
+
+
+UMBRELLA = """\
+apiVersion: v2
+name: umbrella
+version: 1.0.0
+dependencies:
+  - {name: scope-http-requests, version: "*", condition: scope-http-requests.enabled}
+"""
+
+
+def check_umbrella():
+    """The chart as a dependency that is switched by a value, beside what the umbrella says to all its charts."""
+    with tempfile.TemporaryDirectory() as folder:
+        umbrella = Path(folder)
+        shutil.copytree(CHART, umbrella / "charts" / CHART.name)
+        (umbrella / "Chart.yaml").write_text(UMBRELLA)
+        for enabled in [True, False]:
+            values = {"global": {"imageRegistry": "registry.example"}, CHART.name: {"enabled": enabled}}
+            try:
+                kinds = [document["kind"] for document in objects(render(values, chart=umbrella)[0])]
+            except helm.HelmError as error:
+                kinds = [f"refused: {error}"]
+            check(f"an umbrella chart's enabled: {enabled}", ("DaemonSet" in kinds) if enabled else kinds == [], kinds)
+    return "umbrella: switched on and off by enabled"
+
+
+# Of each, NOTES must say the words.
+NOTES = [
+    ({}, ["image scope-http-requests:0.1.0", "docker build -t scope-http-requests:0.1.0"]),
+    ({"image": {"repository": "registry.example/shr", "tag": "mine"}}, ["image registry.example/shr:mine"]),
+    ({"rbac": {"create": False}}, ["rbac.create is false"]),
+    ({"security": {"privileged": True}}, ["security.privileged is true"]),
+]
+
+
+def check_notes():
+    for values, words in NOTES:
+        result = run(helm.Install, Stub("1.33.0"), "shr", values)
+        notes = result["info"]["notes"]
+        for word in words:
+            check(f"NOTES of {values} say: {word}", word in notes, notes)
+    own = run(helm.Install, Stub("1.33.0"), "shr", {"image": {"repository": "registry.example/shr"}})["info"]["notes"]
+    check("how to build is not said to who has named an image", "docker build" not in own, own)
+    return f"notes: {len(NOTES)} kinds"
+
+
 def metrics_faults(values):
     """What is wrong between the agent's flags, its port and everything that leads to it."""
     documents = {document["kind"]: document for document in objects(render(values)[0])}
@@ -400,7 +457,7 @@ def main():
             path.write_text(text)
             print(f"wrote {path.relative_to(ROOT)}")
         return
-    for step in [check_lint, check_versions, check_image, check_bad_values, check_least_privilege, check_nodes, check_metrics, check_upgrade, check_manifests, check_objects]:
+    for step in [check_lint, check_versions, check_image, check_bad_values, check_least_privilege, check_nodes, check_test, check_umbrella, check_notes, check_metrics, check_upgrade, check_manifests, check_objects]:
         before = len(failures)
         passed = step()
         if len(failures) == before:
