@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use agent::config::ProbeConfig;
-use agent::counts::Pid;
+use agent::counting::counts::Pid;
 use agent::kernel::{Attached, Comparison, Kernel, ProgramStatistics, StandIn};
+use agent::settings::config::probe_of_variables;
 use aya::maps::{MapData, RingBuf};
 use aya::sys::{Stats, enable_stats};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -223,7 +223,7 @@ impl Contender {
         Ok(match self {
             Self::Nobody => Running::Nobody,
             Self::Probe => {
-                let config = ProbeConfig::of_variables(|name| std::env::var(name).ok());
+                let config = probe_of_variables(|name| std::env::var(name).ok());
                 Running::Probe(Box::new(Kernel::load(config)?))
             }
             Self::StandIn(stand_in) => Running::StandIn { _attached: comparison.attach(stand_in)? },

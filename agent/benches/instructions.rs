@@ -14,8 +14,8 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::process::ExitCode;
 
-use agent::config::ProbeConfig;
 use agent::kernel::{Comparison, Kernel, StandIn};
+use agent::settings::config::probe_of_variables;
 use aya::sys::{Stats, enable_stats};
 use cases::Case;
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ fn print_measured() -> Result<()> {
 }
 
 fn measure() -> Result<Instructions> {
-    let kernel = Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok()))?;
+    let kernel = Kernel::load(probe_of_variables(|name| std::env::var(name).ok()))?;
     let mut comparison = Comparison::load()?;
     let _attached = comparison.attach(StandIn::EmptyAtCopy)?;
     let _statistics = enable_stats(Stats::RunTime)?;

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use agent::cgroup_tree;
+use agent::pods::cgroup_tree;
 use serde_json::json;
 use tempfile::TempDir;
 

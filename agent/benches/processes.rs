@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use agent::config::ProbeConfig;
+use agent::counting::tick::Probe as _;
 use agent::kernel::Kernel;
-use agent::tick::Probe as _;
+use agent::settings::config::probe_of_variables;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Figures;
@@ -144,7 +144,7 @@ fn memory(agent: &AgentProcess, processes: usize) -> io::Result<Figure> {
 
 /// What a tick's reading takes of the kernel's counts, without what is made of it.
 fn reading(receivers: &mut [Receiver]) -> Figures {
-    let mut kernel = Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok()))?;
+    let mut kernel = Kernel::load(probe_of_variables(|name| std::env::var(name).ok()))?;
     restart(receivers, |_, _| Ok(()))?;
     thread::sleep(SETTLED);
     let name = "reading the kernel's counts";

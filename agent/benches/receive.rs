@@ -3,8 +3,8 @@
 
 use std::io;
 
-use agent::config::ProbeConfig;
 use agent::kernel::{Comparison, Kernel, ProgramStatistics, StandIn};
+use agent::settings::config::probe_of_variables;
 use aya::sys::{Stats, enable_stats};
 
 use crate::Figures;
@@ -38,7 +38,7 @@ pub(crate) struct PerCall {
 }
 
 pub(crate) fn measure() -> Figures {
-    let kernel = Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok()))?;
+    let kernel = Kernel::load(probe_of_variables(|name| std::env::var(name).ok()))?;
     let mut comparison = Comparison::load()?;
     let _attached = comparison.attach(StandIn::EmptyAtCopy)?;
     // The kernel counts as long as this is open. Unlike kernel.bpf_stats_enabled it needs no

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent::cgroup::ContainerId;
-use agent::counts::{Pid, ProcessCounts, Reading};
+use agent::counting::counts::{Pid, ProcessCounts, Reading};
+use agent::counting::identity::Identity;
+use agent::counting::overview::{self, Overview};
+use agent::counting::rates::Rates;
+use agent::counting::snapshot::{Place, Process, Snapshot, Snapshots};
 use agent::metrics::tally::{Grouping, MAX_SERIES, Tally, Totals};
 use agent::metrics::{Facts, Format, Instruments, Observed, Scrape};
-use agent::overview::{self, Overview};
-use agent::pods::Pods;
-use agent::process::Identity;
-use agent::rates::Rates;
-use agent::report::{Content, MAX_REPORTED_PROCESSES, render};
-use agent::snapshot::{Place, Process, Snapshot, Snapshots};
-use agent::topologies::Topologies;
+use agent::pods::cgroup::ContainerId;
+use agent::pods::index::Pods;
+use agent::scope::report::{Content, MAX_REPORTED_PROCESSES, render};
+use agent::scope::topologies::Topologies;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 
@@ -43,7 +43,7 @@ pub(crate) fn measure() -> Figures {
         let started = Instant::now();
         let elapsed = rates.advance(&reading, &[], Identity::from_counts);
         rates.locate(&pods);
-        let mut snapshot = snapshots.take(&rates, &pods, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at);
+        let mut snapshot = snapshots.take(&rates, &pods, &reading, (elapsed, Timestamp::UNIX_EPOCH + reading.at));
         ticks.push(milliseconds(started));
         let started = Instant::now();
         let report = render(&snapshot, content, buffer);
@@ -71,7 +71,7 @@ pub(crate) fn measure() -> Figures {
         let started = Instant::now();
         let elapsed = rates.advance(&reading, &[], Identity::from_counts);
         rates.locate(&pods);
-        drop(snapshots.take(&rates, &pods, &reading, elapsed, Timestamp::UNIX_EPOCH + reading.at));
+        drop(snapshots.take(&rates, &pods, &reading, (elapsed, Timestamp::UNIX_EPOCH + reading.at)));
         idle_ticks.push(milliseconds(started));
     }
     let series = format!("{MAX_SERIES} series of 2 versions");

@@ -19,11 +19,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use agent::cgroup::candidates;
-use agent::counts::{Pid, ProcessCounts, Reading};
-use agent::process::Identity;
-use agent::tick::{Probe, Processes};
-use agent::{ask, cli};
+use agent::commands::ask;
+use agent::counting::counts::{Pid, ProcessCounts, Reading};
+use agent::counting::identity::Identity;
+use agent::counting::tick::{Probe, Processes};
+use agent::pods::cgroup::candidates;
+use agent::settings::cli;
 use api_server::{ApiServer, Scenario};
 use common::maps::{Counts, ProcessKey};
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::tick::Clock;
+use crate::counting::tick::Clock;
 
 /// The clocks a tick looks at, as the kernel keeps them.
 #[derive(Clone, Copy, Debug)]

@@ -4,13 +4,15 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use agent::cli::{self, Call};
-use agent::config::{Config, ConfigError};
+use agent::commands::{ask, top};
 use agent::exit::Failure;
 use agent::kernel::Kernel;
-use agent::proc::ProcessTable;
+use agent::processes::ProcessTable;
 use agent::run::run;
-use agent::{ask, check, environment, telemetry, terminal, top};
+use agent::settings::cli::{self, Call};
+use agent::settings::config::{Config, ConfigError};
+use agent::settings::environment;
+use agent::{check, telemetry, terminal};
 use tokio::runtime::Runtime;
 
 /// Where Kubernetes looks for the last words of a container.

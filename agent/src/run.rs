@@ -10,32 +10,30 @@ use std::time::Duration;
 
 use rustix::system::uname;
 use tokio::net::UnixListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::clock::SystemClock;
-use crate::config::Config;
-use crate::counts::requests;
+use crate::counting::counts::requests;
+use crate::counting::overview::{Facts, Overview};
+use crate::counting::snapshot::Snapshot;
+use crate::counting::summary;
+use crate::counting::tick::{Clock, Probe, Processes, Sampler, TICK};
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
 use crate::kernel::sees_only_itself;
 use crate::metrics::{self, Instruments, Meter};
-use crate::overview::{Facts, Overview};
-use crate::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
-use crate::pod_news::State;
-use crate::pod_watch::{self, Cluster, Pace};
-use crate::pods::Pods;
-use crate::shutdown::{self, Shutdown};
-use crate::snapshot::Snapshot;
+use crate::pods::index::Pods;
+use crate::pods::news::State;
+use crate::pods::watch::{self as pod_watch, Cluster, Pace};
+use crate::scope::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
+use crate::scope::{host, peer};
+use crate::settings::config::Config;
+use crate::shutdown::{self, Shutdown, Signals};
 use crate::telemetry::HeldLines;
 use crate::terminal::{self, Controls};
-use crate::tick::{Clock, Probe, Processes, Sampler};
-use crate::{peer, scope_host, summary};
 
-/// Time between two ticks. Scope asks as often.
-pub const TICK: Duration = Duration::from_secs(1);
 /// Time between two lines of the log that say how it goes.
 const SUMMARY: Duration = Duration::from_secs(10);
 /// How long a probe that cannot load is told to Scope, which looks for new plugins every 5 s.
@@ -77,7 +75,7 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     (socket, listener): (Socket, UnixListener),
     signals: &mut Signals,
 ) -> Result<(), Failure> {
-    let host = config.host.map_or_else(|| peer::own_host_name().into(), |host: scope_host::HostName| host.shared());
+    let host = config.host.map_or_else(|| peer::own_host_name().into(), |host: host::HostName| host.shared());
     let metrics_listener = match config.metrics_address {
         Some(address) => Some(metrics::listen(address).await.map_err(Failure::Io)?),
         None => None,
@@ -142,11 +140,11 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     drop(socket);
     if !showing.is_finished() {
         // Waits until the terminal is as it was.
-        unwound(showing.await).map_err(terminal_failed)?;
+        unwound(showing.await).map_err(terminal::failed)?;
     }
     let last = Arc::clone(&snapshots.borrow());
     tracing::info!("ended by {reason}: {}", summary::farewell(&last));
-    shown.map_err(terminal_failed)
+    shown.map_err(terminal::failed)
 }
 
 /// Keeps the pods of this node current until it is dropped. Nobody waits for it.
@@ -292,38 +290,9 @@ fn say(fault: &mut Fault, action: &str, error: Option<&io::Error>) {
     }
 }
 
-pub(crate) fn terminal_failed(error: io::Error) -> Failure {
-    Failure::Io(format!("cannot use the terminal: {error}; --no-terminal does without"))
-}
-
 /// A panic of a task is one of the agent.
 fn unwound<T>(joined: Result<T, tokio::task::JoinError>) -> T {
     joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-/// The signals that end the agent.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    pub(crate) async fn received(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => "SIGHUP",
-        }
-    }
 }
 
 #[cfg(test)]

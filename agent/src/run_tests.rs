@@ -1,9 +1,9 @@
 //! Ticks with paused time: no test waits. EDGE (tokio), without kernel, /proc or sockets.
 use super::*;
-use crate::counts::{Pid, ProcessCounts, Reading};
+use crate::counting::counts::{Pid, ProcessCounts, Reading};
+use crate::counting::identity::Identity;
 use crate::health::Question;
 use crate::metrics::tally::Grouping;
-use crate::process::Identity;
 use common::maps::{Counts, ProcessKey};
 use jiff::Timestamp;
 

@@ -1,5 +1,8 @@
-//! How the tasks learn that the agent ends. EDGE.
+//! What ends the agent, and how its tasks learn of it. EDGE.
 
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Tells all tasks to end; dropping it does, too.
@@ -28,5 +31,36 @@ impl Shutdown {
     pub async fn requested(&mut self) {
         // An error means that the trigger is gone, which says the same.
         let _ = self.0.wait_for(|requested| *requested).await;
+    }
+}
+
+/// The signals that end the agent.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    ///
+    /// What the system said.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The name of the next one.
+    pub async fn received(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => "SIGHUP",
+        }
     }
 }

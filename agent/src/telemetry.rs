@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::config::{Config, DEFAULT_LOG_LEVEL, LogFormat};
+use crate::settings::config::{Config, DEFAULT_LOG_LEVEL, LogFormat};
 
 /// Lines kept while the table is shown; of more, the oldest are dropped.
 const MAX_HELD_LINES: usize = 200;

@@ -1,8 +1,8 @@
 //! Asking over a real socket.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use agent::ask;
-use agent::config::PluginsRoot;
+use agent::commands::ask;
+use agent::scope::plugin::PluginsRoot;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;

@@ -1,7 +1,7 @@
 //! The cgroup parser against every recorded line, and against lines nobody recorded.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use agent::cgroup::{Candidate, ContainerId, MAX_CANDIDATES, MAX_TEXT_BYTES, candidates};
+use agent::pods::cgroup::{Candidate, ContainerId, MAX_CANDIDATES, MAX_TEXT_BYTES, candidates};
 use proptest::prelude::*;
 use serde::Deserialize;
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use agent::metrics::catalog::{self, Metric};
-use agent::pod_watch::State;
-use agent::settings;
+use agent::pods::watch::State;
+use agent::settings::catalog as settings;
 use common::failure::Failure;
 
 fn root() -> PathBuf {

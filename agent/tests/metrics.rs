@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::http::serve::Limits;
 use agent::metrics::{self, Format, LIMITS};
-use agent::serve::Limits;
 use agent::shutdown::{self, Trigger};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -18,7 +18,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use agent::{ask, cgroup_tree};
+use agent::commands::ask;
+use agent::pods::cgroup_tree;
 use api_server::{ApiServer, Scenario};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use agent::counting::overview::Overview;
+use agent::counting::snapshot::Snapshot;
 use agent::health::Question;
-use agent::overview::Overview;
-use agent::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket, socket_path};
+use agent::scope::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket, socket_path};
 use agent::shutdown::{self, Trigger};
-use agent::snapshot::Snapshot;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::{self, SendRequest};

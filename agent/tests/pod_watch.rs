@@ -4,10 +4,10 @@
 #[expect(dead_code, reason = "the tests of the wired agent use the rest of it")]
 mod api_server;
 
-use agent::api_trouble::Trouble;
-use agent::cgroup::candidates;
-use agent::pod_watch::{self, Pace, State};
-use agent::pods::Pods;
+use agent::pods::cgroup::candidates;
+use agent::pods::index::Pods;
+use agent::pods::trouble::Trouble;
+use agent::pods::watch::{self as pod_watch, Pace, State};
 use api_server::{ApiServer, Scenario};
 use serde_json::{Value, json};
 use std::time::Duration;

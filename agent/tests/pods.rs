@@ -1,8 +1,8 @@
 //! The index of pods, fed with literal pods.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use agent::cgroup::{ConfigHash, ContainerId, PodUid, candidates};
-use agent::pods::{Container, ContainerKind, DELETED_KEPT, MAX_CONTAINERS, MAX_DELETED, MAX_PODS, Pod, Pods};
+use agent::pods::cgroup::{ConfigHash, ContainerId, PodUid, candidates};
+use agent::pods::index::{Container, ContainerKind, DELETED_KEPT, MAX_CONTAINERS, MAX_DELETED, MAX_PODS, Pod, Pods};
 use std::time::Duration;
 
 const START: Duration = Duration::from_secs(1_000);

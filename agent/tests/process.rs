@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use agent::plugin::socket_path;
+use agent::scope::plugin::socket_path;
 use rustix::process::{Pid, Signal, kill_process};
 
 const AGENT: &str = env!("CARGO_BIN_EXE_scope-http-requests");

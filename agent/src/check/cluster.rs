@@ -13,9 +13,9 @@ use kube::{Client, Config};
 use tokio::time::timeout;
 
 use super::finding::Finding;
-use crate::api_trouble::{self, Trouble};
-use crate::pod_object::PodObject;
-use crate::pod_watch::{Cluster, find_cluster};
+use crate::pods::object::PodObject;
+use crate::pods::trouble::{self, Trouble};
+use crate::pods::watch::{Cluster, find_cluster};
 
 const CHECK: &str = "API server";
 /// For each answer.
@@ -113,7 +113,7 @@ fn slow(address: &str) -> Finding {
 
 /// Never a failure: the agent counts without names.
 fn of_error(error: &kube::Error, what: &str) -> Finding {
-    match api_trouble::of_client(error) {
+    match trouble::of_client(error) {
         Some(report) => Finding::warning(CHECK, format!("{what}: {}", report.cause), report.trouble.cure()),
         None => Finding::note(CHECK, format!("{what}: {error}")),
     }

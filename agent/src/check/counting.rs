@@ -8,11 +8,10 @@ use std::time::Duration;
 use rustix::system::uname;
 
 use super::finding::Finding;
-use crate::config::ProbeConfig;
-use crate::counts::{Pid, requests};
+use crate::counting::counts::{Pid, requests};
+use crate::counting::tick::Probe as _;
 use crate::kernel::survey::{Piece, Survey, VMLINUX_BTF, survey};
-use crate::kernel::{Kernel, LoadError};
-use crate::tick::Probe as _;
+use crate::kernel::{Kernel, LoadError, ProbeConfig};
 
 /// Requests that it makes itself.
 const REQUESTS: u64 = 3;

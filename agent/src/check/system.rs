@@ -9,11 +9,11 @@ use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::finding::Finding;
-use crate::config::{Config, PluginsRoot};
 use crate::kernel::has_host_pids;
 use crate::kernel::survey::{LOCKDOWN, missing_capabilities};
-use crate::plugin::{is_served, socket_path};
-use crate::{peer, scope_host};
+use crate::scope::plugin::{PluginsRoot, is_served, socket_path};
+use crate::scope::{host, peer};
+use crate::settings::config::Config;
 
 /// Agent, maps and the kernel's types while it starts.
 const MEMORY_BYTES: u64 = 96 * 1024 * 1024;
@@ -137,14 +137,14 @@ fn host_name(own: &str) -> Finding {
         return Finding::note("host's name", format!("{own:?}; no Scope probe runs here to compare it with"));
     };
     match peer::host_name(pid) {
-        Ok(Some(scopes)) => match scope_host::mismatch(own, &scopes) {
+        Ok(Some(scopes)) => match host::mismatch(own, &scopes) {
             None => Finding::ok("host's name", format!("{own:?}, as Scope's probe (PID {pid}) has it")),
             Some(_) => Finding::warning(
                 "host's name",
                 format!(
                     "Scope's probe (PID {pid}) calls this host {scopes:?}, the agent {own:?}: Scope will show no requests"
                 ),
-                format!("start the agent with --hostname={scopes} (or {}={scopes})", scope_host::VARIABLE),
+                format!("start the agent with --hostname={scopes} (or {}={scopes})", host::VARIABLE),
             ),
         },
         Ok(None) => Finding::note(

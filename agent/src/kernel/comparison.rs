@@ -9,9 +9,11 @@ use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Btf, Ebpf, EbpfLoader};
 use common::layout::CONSTANTS;
 
+use super::constants::{constants, link_functions};
+use super::hook::{TRACEPOINT, program};
+use super::statistics::{ErrorKindMissing, ProgramStatistics, program_statistics};
 use super::sys::Plain;
-use super::{ErrorKindMissing, LoadError, ProgramStatistics, TRACEPOINT};
-use super::{btf, constants, error, link_functions, program, program_statistics};
+use super::{LoadError, btf, error};
 
 static COMPARISON: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/comparison"));
 /// At the end of every receive that is no peek, since Linux 6.3.

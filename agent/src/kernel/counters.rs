@@ -27,7 +27,7 @@ use common::failure::Failure;
 use common::maps::{Counts, Events, Process, ProcessKey, names};
 
 use super::sys::{MappedArray, Plain, lookup_batch};
-use crate::counts::{Pid, ProcessCounts, Reading, add};
+use crate::counting::counts::{Pid, ProcessCounts, Reading, add};
 
 /// Slots read by one system call; bounds the buffer at this many times the number of CPUs.
 const SLOTS_PER_READ: usize = 64;

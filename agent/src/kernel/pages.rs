@@ -15,8 +15,10 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use common::layout::{Buffers, CONSTANTS, Constants};
 use common::pages::{COMPARED, Compared, SlabOffsets, Witness};
 
+use super::constants::link_functions;
+use super::hook::{TRACEPOINT, program};
 use super::sys::Plain;
-use super::{LoadError, TRACEPOINT, btf, link_functions, program};
+use super::{LoadError, btf};
 
 static PAGES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pages"));
 /// `sizeof(struct page)` that the probe counts with.

@@ -6,7 +6,9 @@ use aya::Btf;
 use aya_obj::btf::BtfKind;
 use common::layout::KernelFunction;
 
-use super::{COPY_FUNCTION, LOOP_HELPER, LoadError, TRACEPOINT, error, knows};
+use super::constants::{LOOP_HELPER, knows};
+use super::hook::{COPY_FUNCTION, TRACEPOINT};
+use super::{LoadError, error};
 
 pub use super::error::{LOCKDOWN, VMLINUX_BTF};
 

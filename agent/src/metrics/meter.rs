@@ -7,8 +7,8 @@ use super::instruments::Instruments;
 use super::render::{Facts, Observed, Scrape};
 use super::server::Render;
 use super::tally::{Grouping, Tally};
-use crate::pods::Pods;
-use crate::snapshot::Snapshot;
+use crate::counting::snapshot::Snapshot;
+use crate::pods::index::Pods;
 
 /// How the watch on pods stands, and how it may.
 pub type ApiServer = (&'static str, &'static [&'static str]);

@@ -1,4 +1,4 @@
-//! Metrics for Prometheus: what there is, adding up, rendering, and, the only ones that act, handing over and serving. EDGE.
+//! Metrics for Prometheus: what there is, adding up, rendering, handing over and serving. Hands out text, and serves it over TCP.
 
 pub mod catalog;
 mod format;

@@ -20,8 +20,8 @@ use super::catalog::{self, Kind, Metric};
 use super::format::Format;
 use super::instruments::Instruments;
 use super::tally::{Labels, MAX_SERIES, OTHER, Totals};
-use crate::snapshot::Snapshot;
-use crate::summary;
+use crate::counting::snapshot::Snapshot;
+use crate::counting::summary;
 
 /// What does not change while the agent runs.
 #[derive(Clone, Debug)]

@@ -1,9 +1,9 @@
 //! The whole text, that the catalog has all of it, and labels that a process or a cluster chose. PURE.
 use super::*;
+use crate::counting::snapshot::Process;
+use crate::counting::snapshot::tests_support::{placed, process, snapshot};
 use crate::golden;
 use crate::metrics::tally::{Grouping, Tally};
-use crate::snapshot::Process;
-use crate::snapshot::tests_support::{placed, process, snapshot};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

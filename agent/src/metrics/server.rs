@@ -12,7 +12,7 @@ use hyper::{Request, Response, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::format::Format;
-use crate::serve::{self, Limits, of_type, refused, text};
+use crate::http::serve::{self, Limits, of_type, refused, text};
 use crate::shutdown::Shutdown;
 
 /// Anybody who reaches the address may ask: fewer connections than the plugin's socket has, but more time to take a

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use common::maps::Counts;
 
-use crate::counts::add;
-use crate::rates::Located;
-use crate::snapshot::{Process, Snapshot};
+use crate::counting::counts::add;
+use crate::counting::rates::Located;
+use crate::counting::snapshot::{Process, Snapshot};
 
 /// Label sets kept at a time. What finds no room is counted as [`OTHER`].
 pub const MAX_SERIES: usize = 5_000;

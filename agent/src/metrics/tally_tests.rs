@@ -1,8 +1,8 @@
 //! What is added to which series, and that nothing is lost or counted twice. PURE.
 use super::*;
-use crate::counts::requests;
-use crate::rates::Growth;
-use crate::snapshot::tests_support::{placed, process, snapshot};
+use crate::counting::counts::requests;
+use crate::counting::rates::Growth;
+use crate::counting::snapshot::tests_support::{placed, process, snapshot};
 use common::maps::ProcessKey;
 
 /// A tick at which each of these processes received so much.

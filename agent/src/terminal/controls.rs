@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::overview::{Grouping, Row};
+use crate::counting::overview::{Grouping, Row};
 
 /// Longer filters match nothing anyway.
 const MAX_FILTER_CHARS: usize = 100;

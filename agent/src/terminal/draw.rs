@@ -8,7 +8,7 @@ use ratatui::widgets::{Cell, Row, Table};
 
 use super::controls::Sort;
 use super::view::{self, View};
-use crate::history::LENGTH;
+use crate::counting::history::LENGTH;
 
 /// From this width on there is room for the PID and the share.
 const MIDDLE: u16 = 56;

@@ -1,8 +1,8 @@
 //! Golden screens. PURE but for the golden files, which UPDATE_GOLDEN=1 rewrites.
 use super::*;
+use crate::counting::overview::{Facts, Grouping, Overview};
+use crate::counting::snapshot::tests_support::{placed, process, snapshot};
 use crate::golden;
-use crate::overview::{Facts, Grouping, Overview};
-use crate::snapshot::tests_support::{placed, process, snapshot};
 use crate::terminal::Controls;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::controls::Controls;
 use super::view::share;
-use crate::overview::{Overview, Row};
-use crate::process::printable;
+use crate::counting::identity::printable;
+use crate::counting::overview::{Overview, Row};
 
 /// What is printed once, above the lines of all ticks.
 #[must_use]
@@ -106,9 +106,9 @@ pub fn json(overview: &Overview, controls: &Controls) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counting::overview::{Facts, Grouping};
+    use crate::counting::snapshot::tests_support::{placed, process, snapshot};
     use crate::golden;
-    use crate::overview::{Facts, Grouping};
-    use crate::snapshot::tests_support::{placed, process, snapshot};
 
     fn overview() -> Overview {
         let state = snapshot(vec![

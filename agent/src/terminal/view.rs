@@ -1,8 +1,8 @@
 //! What the live table says, before anything is drawn. PURE.
 
 use super::controls::{Controls, Sort};
-use crate::history::LENGTH;
-use crate::overview::{Grouping, Overview, Row};
+use crate::counting::history::LENGTH;
+use crate::counting::overview::{Grouping, Overview, Row};
 
 /// How many lines are shown below the table.
 pub const NOTICES: usize = 3;
@@ -167,8 +167,8 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::overview::Facts;
-    use crate::snapshot::tests_support::{process, snapshot};
+    use crate::counting::overview::Facts;
+    use crate::counting::snapshot::tests_support::{process, snapshot};
 
     #[test]
     fn numbers_are_grouped() {

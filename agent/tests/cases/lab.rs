@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent::counts::{Pid, Reading};
+use agent::counting::counts::{Pid, Reading};
 use agent::kernel::Kernel;
 use common::failure::Failure;
 

@@ -7,9 +7,10 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use agent::config::ProbeConfig;
+use agent::counting::tick::Probe as _;
 use agent::kernel::Kernel;
-use agent::tick::Probe as _;
+use agent::kernel::ProbeConfig;
+use agent::settings::config::probe_of_variables;
 use common::failure::Failure;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -205,7 +206,7 @@ fn raise_descriptor_limit() -> io::Result<()> {
 
 /// Other processes of this machine may take slots, too.
 fn full_table(children: u64) -> io::Result<()> {
-    let config = ProbeConfig::of_variables(|name| std::env::var(name).ok());
+    let config = probe_of_variables(|name| std::env::var(name).ok());
     let max_processes = 64;
     let mut small = Kernel::load(ProbeConfig { max_processes, ..config }).map_err(io::Error::other)?;
     (0..children).try_for_each(|_| read_in_a_child(GET))?;

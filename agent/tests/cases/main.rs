@@ -15,9 +15,9 @@ mod transports;
 
 use std::process::ExitCode;
 
-use agent::config::ProbeConfig;
+use agent::counting::tick::Probe as _;
 use agent::kernel::Kernel;
-use agent::tick::Probe as _;
+use agent::settings::config::probe_of_variables;
 use lab::{Case, Lab};
 
 /// A tenth of what the kernel allows: peers of this probe failed on one kernel while others took them.
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     let old = certainty::Old::open().expect("connections on loopback can be made");
-    let kernel = match Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok())) {
+    let kernel = match Kernel::load(probe_of_variables(|name| std::env::var(name).ok())) {
         Ok(kernel) => kernel,
         Err(error) if std::env::var_os("REQUIRE_PROBE").is_some() => {
             println!("the probe is required here: {error}\n0 passed, 1 failed");

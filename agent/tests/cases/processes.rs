@@ -8,9 +8,9 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use agent::config::ProbeConfig;
-use agent::counts::Pid;
+use agent::counting::counts::Pid;
 use agent::kernel::Kernel;
+use agent::settings::config::probe_of_variables;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::lab::{Case, Expected, Lab, elsewhere, here, loopback};
@@ -219,8 +219,7 @@ fn namespace_below(lab: &mut Lab) -> io::Result<()> {
 
 /// Loads a probe of its own and looks for itself under the PID that it has in its namespace.
 fn nested_agent() -> io::Result<()> {
-    let mut kernel =
-        Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok())).map_err(io::Error::other)?;
+    let mut kernel = Kernel::load(probe_of_variables(|name| std::env::var(name).ok())).map_err(io::Error::other)?;
     let (mut client, mut server) = loopback()?;
     client.write_all(GET.as_bytes())?;
     server.read_exact(&mut [0; GET.len()])?;

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
-use agent::cgroup_tree;
+use agent::pods::cgroup_tree;
 use anyhow::{Context as _, Result, ensure};
 use rustix::fd::AsFd as _;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};

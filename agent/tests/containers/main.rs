@@ -20,8 +20,9 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use agent::plugin::socket_path;
-use agent::{ask, peer};
+use agent::commands::ask;
+use agent::scope::peer;
+use agent::scope::plugin::socket_path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 

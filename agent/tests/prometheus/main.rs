@@ -12,7 +12,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use agent::plugin::socket_path;
+use agent::scope::plugin::socket_path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
 use crate::client::{Address, exchange, gets, h2load, post, post_chunked};
+use crate::counting::identity::{Process, Tool, free_port, wait_for};
 use crate::nginx::{Nginx, curl, data, fake_file};
-use crate::process::{Process, Tool, free_port, wait_for};
 use crate::session::Session;
 
 struct Haproxy {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
 use crate::client::{Address, Connection, FAKE, exchange, fakes, gets, h2load, post, post_chunked};
-use crate::process::{Process, Tool, free_port, wait_for_port};
+use crate::counting::identity::{Process, Tool, free_port, wait_for_port};
 use crate::programs::Program;
 use crate::session::{Session, need_ipv6};
 

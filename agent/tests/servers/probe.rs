@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use agent::config::ProbeConfig;
-use agent::counts::{Reading, requests};
+use agent::counting::counts::{Reading, requests};
 use agent::kernel::{Kernel, LoadError};
+use agent::settings::config::probe_of_variables;
 use common::failure::Failure;
 use common::maps::ProcessKey;
 
@@ -32,7 +32,7 @@ impl Probe {
     /// Loads and attaches it.
     pub fn load() -> Result<Self, LoadError> {
         Ok(Self {
-            kernel: Kernel::load(ProbeConfig::of_variables(|name| std::env::var(name).ok()))?,
+            kernel: Kernel::load(probe_of_variables(|name| std::env::var(name).ok()))?,
             last: Reading::default(),
         })
     }

@@ -1,0 +1,122 @@
+//! A process as people know it, and what the lines of /proc say about it. PURE.
+
+use crate::counting::counts::{Pid, ProcessCounts};
+use crate::pods::cgroup::Candidate;
+
+/// Of a command line no more than this is kept.
+pub const COMMAND_LINE_BYTES: usize = 4096;
+
+/// Nanoseconds in a tick of /proc's clock: `USER_HZ` is 100 on every architecture Linux has today.
+const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / 100;
+
+/// The field `starttime`, counted from the one after the command's closing parenthesis (proc(5)).
+const START_TIME_AFTER_COMMAND: usize = 22 - 3;
+
+/// Who a process is, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its PID in the agent's PID namespace; `None` where it has none there.
+    pub pid: Option<Pid>,
+    /// Its name when it was first counted.
+    pub command: String,
+    /// Its arguments joined by blanks; empty where it was gone or could not be read.
+    pub command_line: String,
+    /// Its cgroup v2 id; 0 where the kernel has none.
+    pub cgroup_id: u64,
+    /// What its cgroup calls its pod and container, the likeliest first. Which of them exists is asked anew
+    /// whenever the pods have changed.
+    pub candidates: Box<[Candidate]>,
+}
+
+impl Identity {
+    /// What the kernel knows: all there is for a process that ended before it was looked at.
+    #[must_use]
+    pub fn from_counts(process: &ProcessCounts) -> Self {
+        Self {
+            pid: process.pid,
+            command: printable(&process.command),
+            command_line: String::new(),
+            cgroup_id: process.cgroup_id,
+            candidates: Box::default(),
+        }
+    }
+}
+
+/// The start time in `/proc/PID/stat`, in clock ticks since boot.
+///
+/// The command may hold blanks and parentheses, so fields are counted from the last one on.
+#[must_use]
+pub fn start_ticks(stat: &[u8]) -> Option<u64> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(&stat[end + 1..]).ok()?;
+    fields.split_ascii_whitespace().nth(START_TIME_AFTER_COMMAND)?.parse().ok()
+}
+
+/// The kernel's start time in the ticks that /proc shows.
+#[must_use]
+pub fn ticks(start_ns: u64) -> u64 {
+    start_ns / NANOSECONDS_PER_TICK
+}
+
+/// The command line in `/proc/PID/cmdline`, whose arguments end with NUL.
+#[must_use]
+pub fn command_line(arguments: &[u8]) -> String {
+    let bounded = &arguments[..arguments.len().min(COMMAND_LINE_BYTES)];
+    let text = String::from_utf8_lossy(bounded).replace('\0', " ");
+    printable(text.trim_end())
+}
+
+/// A process chooses its own name: no control character of it reaches a terminal or a log.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_start(stat: &str, expected: Option<u64>) {
+        assert_eq!(start_ticks(stat.as_bytes()), expected, "{stat}");
+    }
+
+    #[test]
+    fn start_time_is_found_behind_any_command() {
+        let rest = "S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 170 1";
+        check_start(&format!("7 (nginx) {rest}"), Some(12345));
+        check_start(&format!("7 (a b) {rest}"), Some(12345));
+        check_start(&format!("7 (a) S 1 (b) {rest}"), Some(12345));
+        check_start(&format!("7 ()) {rest}\n"), Some(12345));
+        check_start("7 (nginx) S 1 7", None);
+        check_start("7 nginx S", None);
+        check_start("", None);
+    }
+
+    #[test]
+    fn start_time_of_a_command_that_is_not_utf8() {
+        let stat = b"7 (\xff\xfe) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 99 170";
+        assert_eq!(start_ticks(stat), Some(99));
+    }
+
+    #[test]
+    fn ticks_are_whole_and_rounded_down_as_the_kernel_does() {
+        assert_eq!(ticks(123_450_000_000), 12345);
+        assert_eq!(ticks(123_459_999_999), 12345);
+        assert_eq!(ticks(123_460_000_000), 12346);
+    }
+
+    #[track_caller]
+    fn check_line(arguments: &[u8], expected: &str) {
+        assert_eq!(command_line(arguments), expected);
+    }
+
+    #[test]
+    fn command_lines() {
+        check_line(b"python3\0-m\0http.server\0", "python3 -m http.server");
+        check_line(b"nginx: worker process\0\0\0\0", "nginx: worker process");
+        check_line(b"", "");
+        check_line(b"evil\x1b[2J\0", "evil\u{fffd}[2J");
+        check_line(b"\xff\0", "\u{fffd}");
+        assert_eq!(command_line(&[b'a'; 2 * COMMAND_LINE_BYTES]).len(), COMMAND_LINE_BYTES);
+    }
+}

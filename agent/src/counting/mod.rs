@@ -1,0 +1,13 @@
+//! Counting: from the kernel's cumulative readings to rates, totals and names. Hands out a snapshot a tick, and the same as an overview by
+//! process, container and pod.
+
+pub mod counts;
+pub mod ended;
+pub mod history;
+pub mod identity;
+pub mod living;
+pub mod overview;
+pub mod rates;
+pub mod snapshot;
+pub mod summary;
+pub mod tick;

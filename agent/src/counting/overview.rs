@@ -1,0 +1,331 @@
+//! What the live table shows of one tick, by process, container and pod; as JSON on the plugin socket, too. PURE.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use serde::{Deserialize, Serialize};
+
+use crate::counting::counts::requests;
+use crate::counting::history::LENGTH;
+use crate::counting::identity::{Identity, printable};
+use crate::counting::snapshot::{Place, Process, Snapshot};
+use crate::counting::summary::{busiest, joined, losses};
+
+/// Where it is found on the plugin socket.
+pub const PATH: &str = "/overview";
+
+/// Of more processes, containers or pods the busiest are in it, and how many are left out.
+pub const MAX_ROWS: usize = 5_000;
+/// Of a command line no more than this is shown; no screen is as wide.
+const MAX_NAME_CHARS: usize = 300;
+/// What is in no pod.
+const OUTSIDE: &str = "(outside pods)";
+
+/// For what there is a row each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Grouping {
+    /// Processes.
+    #[default]
+    Process,
+    /// Containers.
+    Container,
+    /// Pods.
+    Pod,
+}
+
+impl Grouping {
+    /// All of them, in the order in which Tab goes through them.
+    pub const ALL: [Self; 3] = [Self::Process, Self::Container, Self::Pod];
+
+    /// Its name in flags and in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Container => "container",
+            Self::Pod => "pod",
+        }
+    }
+}
+
+/// How the agent counts and where it serves; it does not change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// How the probe reads.
+    pub probe: String,
+    /// Where Scope finds the plugin.
+    pub socket: String,
+}
+
+/// One tick. What an agent of another version does not send is empty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overview {
+    /// Number of the tick; 0 before the first.
+    pub sequence: u64,
+    /// When it was; empty before the first.
+    pub at: String,
+    /// The machine, as Scope calls it.
+    pub host: String,
+    /// How the probe reads.
+    pub probe: String,
+    /// Where Scope finds the plugin.
+    pub socket: String,
+    /// Requests per second over all processes.
+    pub rate: f32,
+    /// Requests of all processes since the agent began to count.
+    pub total: u64,
+    /// Processes that live.
+    pub processes: usize,
+    /// Processes that have ended.
+    pub ended_processes: u64,
+    /// Whether the numbers can be relied on.
+    pub exact: bool,
+    /// The same in words.
+    pub certainty: String,
+    /// By process, then by container, then by pod.
+    pub tables: [Table; 3],
+}
+
+/// The rows of one grouping.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Table {
+    /// The busiest first.
+    pub rows: Vec<Row>,
+    /// How many are left out.
+    pub left_out: usize,
+}
+
+/// A process, a container or a pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Row {
+    /// What it is called for people.
+    pub name: String,
+    /// Of a process, where the agent sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Processes that are part of it.
+    pub processes: usize,
+    /// The pod's namespace.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// The pod's name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pod: String,
+    /// The container's name in the pod.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    /// Requests per second at this tick.
+    pub rate: f32,
+    /// Rates at the last ticks, the newest last; none if there was no request in the last minute.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<f32>,
+    /// Requests since the agent began to count.
+    pub total: u64,
+    /// How often a connection stopped being certain.
+    pub unsynced: u64,
+}
+
+impl Overview {
+    /// Of this tick.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot, facts: &Facts) -> Self {
+        Self {
+            sequence: snapshot.sequence,
+            at: snapshot.at().map(|at| format!("{at:.3}")).unwrap_or_default(),
+            host: snapshot.host.to_string(),
+            probe: facts.probe.clone(),
+            socket: facts.socket.clone(),
+            rate: snapshot.rate,
+            total: requests(&snapshot.totals),
+            processes: snapshot.processes.len(),
+            ended_processes: snapshot.ended.processes,
+            exact: snapshot.losses.sum() == 0,
+            certainty: certainty(snapshot),
+            tables: [processes(snapshot), containers(snapshot), pods(snapshot)],
+        }
+    }
+
+    /// The rows of a grouping.
+    #[must_use]
+    pub fn table(&self, grouping: Grouping) -> &Table {
+        &self.tables[grouping as usize]
+    }
+
+    /// As JSON.
+    #[must_use]
+    pub fn json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and numbers cannot fail")
+    }
+
+    /// From JSON of an agent.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn of_json(json: &str) -> Result<Self, String> {
+        serde_json::from_str(json).map_err(|error| format!("no overview: {error}"))
+    }
+}
+
+/// Whether the numbers can be relied on.
+fn certainty(snapshot: &Snapshot) -> String {
+    let resynced = snapshot.losses.resynced;
+    match (losses(&snapshot.losses), joined(&snapshot.losses)) {
+        (lost, _) if !lost.is_empty() => format!("not certain: {lost}; certain again {resynced}"),
+        (_, 0) => "exact: nothing was lost".to_owned(),
+        (_, joined) => format!("exact, but for connections open before the probe: {joined}; certain again {resynced}"),
+    }
+}
+
+fn processes(snapshot: &Snapshot) -> Table {
+    let rows =
+        busiest(snapshot, MAX_ROWS).into_iter().map(|process| process_row(process, snapshot.now)).collect::<Vec<_>>();
+    Table { left_out: snapshot.processes.len() - rows.len(), rows }
+}
+
+fn process_row(process: &Process, now: u64) -> Row {
+    let identity = &process.identity;
+    let is_idle = process.history.highest(now) <= 0.0;
+    let row = Row {
+        name: shortened(name(identity)),
+        pid: identity.pid.map(|pid| pid.0),
+        processes: 1,
+        rate: process.history.newest(now),
+        history: if is_idle { Vec::new() } else { process.history.last(now, LENGTH).collect() },
+        total: process.requests(),
+        unsynced: process.totals.unsynced,
+        ..Row::default()
+    };
+    row.placed(process.place.as_deref())
+}
+
+/// The command line without the folder of its program, which only takes room; else the command.
+fn name(identity: &Identity) -> &str {
+    let line = identity.command_line.as_str();
+    let program = line.split(' ').next().unwrap_or_default();
+    let folder = program.rfind('/').map_or(0, |slash| slash + 1);
+    if line.is_empty() { &identity.command } else { &line[folder..] }
+}
+
+fn containers(snapshot: &Snapshot) -> Table {
+    sums(
+        snapshot,
+        |place| (&*place.scope_uid, place.container_id),
+        |place| {
+            let container = match (&place.container, place.container_id) {
+                (Some(name), _) => name.to_string(),
+                (None, Some(id)) => id.to_string().chars().take(12).collect(),
+                (None, None) => "(pod)".to_owned(),
+            };
+            format!("{}/{}/{container}", place.namespace, place.pod)
+        },
+    )
+}
+
+fn pods(snapshot: &Snapshot) -> Table {
+    let table = sums(snapshot, |place| &*place.scope_uid, |place| format!("{}/{}", place.namespace, place.pod));
+    let rows = table.rows.into_iter().map(|row| Row { container: String::new(), ..row });
+    Table { rows: rows.collect(), ..table }
+}
+
+/// A row for each key, with ended processes, and one for what is in no pod: together they are all that was received.
+fn sums<'a, K: Hash + Eq>(
+    snapshot: &'a Snapshot,
+    key: impl Fn(&'a Place) -> K,
+    name: impl Fn(&Place) -> String,
+) -> Table {
+    let mut outside = Sum::default();
+    let mut by_key: HashMap<K, Sum> = HashMap::new();
+    for process in snapshot.processes.iter() {
+        let sum = match process.place.as_deref() {
+            Some(place) => by_key.entry(key(place)).or_insert_with(|| Sum::of(place)),
+            None => &mut outside,
+        };
+        sum.processes += 1;
+        sum.unsynced += process.totals.unsynced;
+        sum.add(process.history.last(snapshot.now, LENGTH).rev(), process.requests());
+    }
+    for ended in &snapshot.remains {
+        let remains = &ended.remains;
+        let sum = match ended.place.as_deref() {
+            Some(place) => by_key.entry(key(place)).or_insert_with(|| Sum::of(place)),
+            None => &mut outside,
+        };
+        sum.unsynced += remains.totals.unsynced;
+        sum.add(remains.rates.iter().rev().copied(), requests(&remains.totals));
+    }
+    let placed = by_key.values().map(|sum| sum.total).sum::<u64>();
+    // Of ended processes outside containers nothing remains but their part in the total.
+    outside.total = requests(&snapshot.totals).saturating_sub(placed);
+    let mut rows: Vec<_> = by_key.into_values().map(|sum| sum.row(&name)).collect();
+    if outside.processes > 0 || outside.total > 0 {
+        rows.push(outside.row(&name));
+    }
+    rows.sort_by(|a, b| b.rate.total_cmp(&a.rate).then(b.total.cmp(&a.total)).then_with(|| a.name.cmp(&b.name)));
+    let left_out = rows.len().saturating_sub(MAX_ROWS);
+    rows.truncate(MAX_ROWS);
+    Table { rows, left_out }
+}
+
+/// What processes of the same place receive and received together.
+#[derive(Default)]
+struct Sum<'a> {
+    place: Option<&'a Place>,
+    processes: usize,
+    newest_first: Vec<f32>,
+    total: u64,
+    unsynced: u64,
+}
+
+impl<'a> Sum<'a> {
+    fn of(place: &'a Place) -> Self {
+        Self { place: Some(place), ..Self::default() }
+    }
+
+    fn add(&mut self, newest_first: impl Iterator<Item = f32>, total: u64) {
+        for (index, rate) in newest_first.enumerate() {
+            match self.newest_first.get_mut(index) {
+                Some(sum) => *sum += rate,
+                None => self.newest_first.push(rate),
+            }
+        }
+        self.total += total;
+    }
+
+    fn row(self, name: impl Fn(&Place) -> String) -> Row {
+        let is_idle = self.newest_first.iter().all(|rate| *rate <= 0.0);
+        let row = Row {
+            name: shortened(&self.place.map_or_else(|| OUTSIDE.to_owned(), name)),
+            processes: self.processes,
+            rate: self.newest_first.first().copied().unwrap_or_default(),
+            history: if is_idle { Vec::new() } else { self.newest_first.into_iter().rev().collect() },
+            total: self.total,
+            unsynced: self.unsynced,
+            ..Row::default()
+        };
+        row.placed(self.place)
+    }
+}
+
+impl Row {
+    fn placed(self, place: Option<&Place>) -> Self {
+        let Some(place) = place else { return self };
+        Self {
+            namespace: printable(&place.namespace),
+            pod: printable(&place.pod),
+            container: place.container.as_deref().map(printable).unwrap_or_default(),
+            ..self
+        }
+    }
+}
+
+fn shortened(name: &str) -> String {
+    printable(&name.chars().take(MAX_NAME_CHARS).collect::<String>())
+}
+
+#[cfg(test)]
+#[path = "overview_tests.rs"]
+mod tests;

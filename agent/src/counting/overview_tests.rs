@@ -1,0 +1,149 @@
+//! Rows for names and sums; random snapshots whose sums must be whole. PURE.
+use super::*;
+use crate::counting::ended::Remains;
+use crate::counting::snapshot::PlacedRemains;
+use crate::counting::snapshot::tests_support::{placed, process, snapshot};
+use crate::pods::cgroup::candidates;
+use common::failure::Failure;
+use common::maps::Counts;
+use proptest::prelude::*;
+
+fn overview(state: &Snapshot) -> Overview {
+    Overview::new(state, &Facts { probe: "probe".into(), socket: "socket".into() })
+}
+
+#[track_caller]
+fn check_name(command_line: &str, expected: &str) {
+    let command_line = command_line.to_owned();
+    let identity =
+        Identity { pid: None, command: "comm".into(), command_line, cgroup_id: 0, candidates: Box::default() };
+    assert_eq!(name(&identity), expected);
+}
+
+#[test]
+fn names() {
+    check_name("", "comm");
+    check_name("/usr/bin/python3 -m http.server", "python3 -m http.server");
+    check_name("nginx: worker process", "nginx: worker process");
+    check_name("node /srv/app.js", "node /srv/app.js");
+    check_name("./a/b", "b");
+}
+
+#[test]
+fn what_is_not_certain_is_said() {
+    let mut state = snapshot(vec![]);
+    let said = |state: &Snapshot| (overview(state).certainty, overview(state).exact);
+    assert_eq!(said(&state), ("exact: nothing was lost".into(), true));
+    state.losses.failures[Failure::Joined as usize] = 2;
+    let joined = "exact, but for connections open before the probe: 2; certain again 0";
+    assert_eq!(said(&state), (joined.into(), true));
+    state.losses.skipped_calls = 1;
+    assert_eq!(said(&state), ("not certain: skipped_calls 1; certain again 0".into(), false));
+}
+
+/// What ended processes of a place like that of `like` left.
+fn left(like: &Process, requests: u64, rate: f32) -> PlacedRemains {
+    let remains = Remains {
+        candidates: candidates(&format!("0::/docker/{:064x}", 1)).into(),
+        totals: Counts { requests: [requests, 0, 0], unsynced: 1 },
+        rates: [0.0, 0.0, rate],
+        quiet_ticks: 0,
+    };
+    PlacedRemains { remains, place: like.place.clone() }
+}
+
+type Brief<'a> = (&'a str, usize, f32, u64);
+
+#[track_caller]
+fn check_rows(state: &Snapshot, grouping: Grouping, expected: &[Brief]) {
+    let overview = overview(state);
+    let rows = &overview.table(grouping).rows;
+    let rows: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.processes, row.rate, row.total)).collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn containers_and_pods_are_sums_with_ended_processes_and_nothing_is_missing() {
+    let a = placed(process(1, &[1.0, 2.0], 10), "web-1", Some('a'));
+    let b = placed(process(2, &[3.0], 20), "web-1", Some('b'));
+    let unnamed = placed(process(3, &[0.5], 5), "web-2", Some('c'));
+    let mut state = snapshot(vec![a.clone(), a.clone(), b, process(4, &[7.0], 30)]);
+    state.remains = vec![left(&a, 100, 4.0), left(&unnamed, 1000, 0.0), left(&process(5, &[], 0), 2, 0.0)];
+    // 40 of a host's process that has ended, and 2 of a container that is in no pod.
+    state.totals.requests[0] += 100 + 1000 + 40 + 2;
+    check_rows(
+        &state,
+        Grouping::Pod,
+        &[("shop/web-1", 3, 11.0, 140), (OUTSIDE, 1, 7.0, 72), ("shop/web-2", 0, 0.0, 1000)],
+    );
+    let overview = overview(&state);
+    let [processes, containers, pods] = &overview.tables;
+    assert_eq!((processes.rows.len(), containers.rows.len(), pods.rows.len()), (4, 4, 3));
+    for table in [containers, pods] {
+        assert_eq!(table.rows.iter().map(|row| row.total).sum::<u64>(), overview.total);
+    }
+    assert_eq!(pods.rows[0].history, [0.0, 2.0, 11.0]);
+    assert_eq!((pods.rows[0].unsynced, pods.rows[0].pod.as_str(), pods.rows[0].container.as_str()), (1, "web-1", ""));
+    assert!(pods.rows[2].history.is_empty());
+}
+
+#[test]
+fn without_pods_there_is_one_row_for_all() {
+    let state = snapshot(vec![process(1, &[1.0], 2), process(2, &[0.0], 3)]);
+    check_rows(&state, Grouping::Pod, &[(OUTSIDE, 2, 1.0, 5)]);
+    check_rows(&state, Grouping::Container, &[(OUTSIDE, 2, 1.0, 5)]);
+    check_rows(&snapshot(vec![]), Grouping::Pod, &[]);
+}
+
+#[test]
+fn of_too_many_processes_the_busiest_are_shown() {
+    let most = MAX_ROWS as u32 + 7;
+    let state = snapshot((1..=most).map(|pid| process(pid, &[pid as f32], 1)).collect());
+    let overview = overview(&state);
+    let table = overview.table(Grouping::Process);
+    assert_eq!((table.rows.len(), table.left_out, table.rows[0].pid), (MAX_ROWS, 7, Some(most)));
+    assert_eq!(overview.table(Grouping::Pod).rows[0].total, u64::from(most));
+}
+
+#[test]
+fn an_idle_process_has_no_history_and_a_long_name_is_cut() {
+    let mut idle = process(1, &[0.0; 60], 1);
+    std::sync::Arc::make_mut(&mut idle.identity).command_line = "é\n".repeat(10_000);
+    let overview = overview(&snapshot(vec![idle]));
+    let row = &overview.table(Grouping::Process).rows[0];
+    assert!(row.history.is_empty() && row.name.chars().count() == MAX_NAME_CHARS && !row.name.contains('\n'));
+}
+
+#[test]
+fn json_of_other_versions_is_taken_as_far_as_it_goes() {
+    let json = r#"{"sequence": 4, "host": "a", "future": {}, "tables": [{"rows": [{"name": "x"}]}, {}, {}]}"#;
+    let overview = Overview::of_json(json).unwrap();
+    assert_eq!((overview.sequence, overview.tables[0].rows[0].name.as_str()), (4, "x"));
+    for wrong in ["", r#"["x"]"#, "<html>", r#"{"sequence": "x"}"#, r#"{"tables": []}"#] {
+        assert!(Overview::of_json(wrong).is_err(), "{wrong}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn json_comes_back_as_it_went(
+        processes in prop::collection::vec((prop::collection::vec(0.0f32..1e6, 0..70), 0u64..1_000_000, 0u8..4), 0..20),
+    ) {
+        let processes = processes.into_iter().zip(1..).map(|((rates, total, place), pid)| {
+            let process = process(pid, &rates, total);
+            match place {
+                0 => process,
+                1 => placed(process, "web-1", None),
+                2 => placed(process, "web-1", Some('a')),
+                _ => placed(process, "web-2", Some('b')),
+            }
+        });
+        let overview = overview(&snapshot(processes.collect()));
+        let json = String::from_utf8(overview.json()).unwrap();
+        prop_assert_eq!(Overview::of_json(&json), Ok(overview.clone()));
+        for grouping in Grouping::ALL {
+            let total: u64 = overview.table(grouping).rows.iter().map(|row| row.total).sum();
+            prop_assert_eq!(total, overview.total);
+        }
+    }
+}

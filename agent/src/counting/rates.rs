@@ -1,0 +1,403 @@
+//! From cumulative readings to rates and to totals that never fall. PURE.
+//!
+//! Only processes of which there is news are looked at: what is idle stays as it is, and is shared by all snapshots.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::maps::{Counts, ProcessKey};
+
+use crate::counting::counts::{ProcessCounts, Reading, add, less, more, requests};
+use crate::counting::ended::{Graveyard, Remains};
+use crate::counting::history::REPEATED_TICKS;
+use crate::counting::identity::Identity;
+use crate::counting::living::{Place, Process, Processes};
+use crate::pods::cgroup::{ContainerId, PodUid};
+use crate::pods::index::{self, Pods};
+
+/// Everything known of one process over time.
+#[derive(Clone, Debug)]
+struct Series {
+    process: Arc<Process>,
+    /// Among those that live; `None` once it has ended.
+    index: Option<usize>,
+    /// Requests that are already part of a rate.
+    rated: u64,
+    /// The tick of its last rate; 0 before the first.
+    rated_at: u64,
+    /// Where it was found, once it was looked for.
+    outcome: Option<Outcome>,
+}
+
+/// A process that has ended.
+#[derive(Clone, Copy, Debug)]
+struct Departed {
+    key: ProcessKey,
+    /// What of its totals is part of the remains of its cgroup.
+    buried: Counts,
+    /// Whether its rates are.
+    rates_buried: bool,
+}
+
+/// What processes that are gone had received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// How many they were.
+    pub processes: u64,
+    /// Their counts, summed.
+    pub totals: Counts,
+}
+
+/// What one process received between two readings.
+#[derive(Clone, Debug)]
+pub struct Growth {
+    /// The process after it.
+    pub process: Arc<Process>,
+    /// What is new.
+    pub counts: Counts,
+}
+
+/// What came of looking for a process's pod.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Found(PlaceKey),
+    Unknown,
+    Outside,
+}
+
+/// How many live processes were found where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Located {
+    /// The pod is known.
+    pub found: u64,
+    /// The cgroup names a pod or container that is not known.
+    pub unknown: u64,
+    /// The cgroup names none.
+    pub outside: u64,
+}
+
+/// What tells places apart: the pod, and the container in it.
+type PlaceKey = (PodUid, Option<ContainerId>);
+
+/// Rates and totals of all processes.
+#[derive(Debug)]
+pub struct Rates {
+    /// Until the kernel has forgotten them: the counts of a process would be taken for those of a new one.
+    series: HashMap<ProcessKey, Box<Series>>,
+    live: Processes,
+    /// What the last reading brought, by process.
+    grown: Vec<(ProcessKey, Counts)>,
+    /// Those that received something at a tick without rates.
+    unrated: Vec<ProcessKey>,
+    /// Those that have ended.
+    departed: Vec<Departed>,
+    /// Those whose pod was not looked for yet.
+    newcomers: Vec<ProcessKey>,
+    /// Where processes were found, and how many in each place.
+    places: HashMap<PlaceKey, (Arc<Place>, usize)>,
+    /// The version of the pods among which they were.
+    pods_version: Option<u64>,
+    located: Located,
+    ended: Ended,
+    graveyard: Graveyard,
+    totals: Counts,
+    /// Requests of all processes that are already part of the overall rate.
+    rated: u64,
+    rate: f32,
+    /// Number of the last tick that has rates.
+    now: u64,
+    measured_at: Duration,
+}
+
+impl Rates {
+    /// Starts at the moment from which the probe counts, at 0.
+    #[must_use]
+    pub fn new(started_at: Duration) -> Self {
+        Self {
+            series: HashMap::new(),
+            live: Processes::default(),
+            grown: Vec::new(),
+            unrated: Vec::new(),
+            departed: Vec::new(),
+            newcomers: Vec::new(),
+            places: HashMap::new(),
+            pods_version: None,
+            located: Located::default(),
+            ended: Ended::default(),
+            graveyard: Graveyard::default(),
+            totals: Counts::default(),
+            rated: 0,
+            rate: 0.0,
+            now: 0,
+            measured_at: started_at,
+        }
+    }
+
+    /// Takes one reading in and returns how much time its rates stand for: zero if the clock has
+    /// not moved since the last one, and then the counts wait for the next rate.
+    ///
+    /// `ended` are processes for which this reading is the last word, until they are told to be
+    /// [forgotten](Self::forget). `identify` is asked once for every process not seen before.
+    pub fn advance(
+        &mut self,
+        reading: &Reading,
+        ended: &[ProcessKey],
+        mut identify: impl FnMut(&ProcessCounts) -> Identity,
+    ) -> Duration {
+        let elapsed = reading.at.saturating_sub(self.measured_at);
+        let is_measured = !elapsed.is_zero();
+        if is_measured {
+            self.now += 1;
+            self.measured_at = reading.at;
+            self.graveyard.next_tick();
+        }
+        self.grown.clear();
+        let mut unrated = std::mem::take(&mut self.unrated);
+        for read in &reading.processes {
+            let mut is_new = false;
+            let series = self.series.entry(read.key).or_insert_with(|| {
+                is_new = true;
+                let process = Arc::new(Process::new(read.key, identify(read)));
+                self.newcomers.push(read.key);
+                Box::new(Series::new(Arc::clone(&process), self.live.push(process)))
+            });
+            let counts = more(&read.counts, &series.process.totals);
+            if counts != Counts::default() {
+                add(&mut Arc::make_mut(&mut series.process).totals, &counts);
+                add(&mut self.totals, &counts);
+                self.grown.push((read.key, counts));
+            } else if !is_new {
+                continue;
+            }
+            if is_measured {
+                series.rate(self.now, elapsed);
+            } else {
+                unrated.push(read.key);
+            }
+            series.publish(&mut self.live);
+        }
+        if is_measured {
+            self.rate_waiting(&unrated, elapsed);
+        } else {
+            self.unrated = unrated;
+        }
+        ended.iter().for_each(|key| self.end(key));
+        self.bury(is_measured);
+        elapsed
+    }
+
+    /// Looks for the pods of processes: of those that are new, and of all if the pods have changed. Processes of one
+    /// container share the answer.
+    pub fn locate(&mut self, pods: &Pods) {
+        let mut asked = std::mem::take(&mut self.newcomers);
+        let mut before = HashMap::new();
+        if self.pods_version.replace(pods.version()) != Some(pods.version()) {
+            asked = self.series.keys().copied().collect();
+            before = std::mem::take(&mut self.places);
+            self.located = Located::default();
+        }
+        for key in asked {
+            let Some(series) = self.series.get_mut(&key) else { continue };
+            let candidates = &series.process.identity.candidates;
+            let found = pods.resolve(candidates);
+            let place = found.map(|found| {
+                let key = place_key(&found);
+                let (place, processes) = self.places.entry(key).or_insert_with(|| (shared(found, before.get(&key)), 0));
+                *processes += 1;
+                Arc::clone(place)
+            });
+            series.outcome = Some(match found {
+                Some(found) => Outcome::Found(place_key(&found)),
+                None if candidates.is_empty() => Outcome::Outside,
+                None => Outcome::Unknown,
+            });
+            if series.index.is_some() {
+                *self.located.at(series.outcome) += 1;
+            }
+            if series.process.place != place {
+                Arc::make_mut(&mut series.process).place = place;
+                series.publish(&mut self.live);
+            }
+        }
+    }
+
+    /// Forgets processes that have ended, as the kernel has.
+    pub fn forget(&mut self, released: &[ProcessKey]) {
+        let released: HashSet<&ProcessKey> = released.iter().collect();
+        for departed in self.departed.extract_if(.., |departed| released.contains(&departed.key)) {
+            let Some(series) = self.series.remove(&departed.key) else { continue };
+            if !departed.rates_buried {
+                bury_rates(&mut self.graveyard, &series.process, self.now, REPEATED_TICKS);
+            }
+            self.ended.processes += 1;
+            add(&mut self.ended.totals, &series.process.totals);
+            if let Some(Outcome::Found(place)) = series.outcome
+                && let Entry::Occupied(mut shared) = self.places.entry(place)
+            {
+                shared.get_mut().1 -= 1;
+                if shared.get().1 == 0 {
+                    shared.remove();
+                }
+            }
+        }
+    }
+
+    /// Processes that have not ended.
+    #[must_use]
+    pub fn live(&self) -> &Processes {
+        &self.live
+    }
+
+    /// What the last reading brought, of processes that have ended too.
+    pub fn grown(&self) -> impl Iterator<Item = Growth> {
+        let process = |key| self.series.get(key).map(|series| Arc::clone(&series.process));
+        self.grown.iter().filter_map(move |(key, counts)| Some(Growth { process: process(key)?, counts: *counts }))
+    }
+
+    /// Where live processes were found.
+    #[must_use]
+    pub fn located(&self) -> Located {
+        self.located
+    }
+
+    /// The number of the last tick that has rates: histories are asked as of it.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The sum over all processes that ever were; no field of it ever falls.
+    #[must_use]
+    pub fn totals(&self) -> Counts {
+        self.totals
+    }
+
+    /// Requests per second over all processes, ended ones too.
+    #[must_use]
+    pub fn rate(&self) -> f32 {
+        self.rate
+    }
+
+    /// The sum over processes that are gone.
+    #[must_use]
+    pub fn ended(&self) -> Ended {
+        let mut ended = self.ended;
+        for series in self.departed.iter().filter_map(|departed| self.series.get(&departed.key)) {
+            ended.processes += 1;
+            add(&mut ended.totals, &series.process.totals);
+        }
+        ended
+    }
+
+    /// What is left of ended processes, by cgroup, and where that was: if the pod is still there, or a process lives in
+    /// that container.
+    pub fn remains(&self, pods: &Pods) -> impl Iterator<Item = (&Remains, Option<Arc<Place>>)> {
+        self.graveyard.iter().map(|remains| {
+            let place = pods.resolve(&remains.candidates).and_then(|found| match self.places.get(&place_key(&found)) {
+                Some((shared, _)) => Some(Arc::clone(shared)),
+                None => found.is_live.then(|| Arc::new(found.into())),
+            });
+            (remains, place)
+        })
+    }
+
+    /// Takes a process out of those that live, once.
+    fn end(&mut self, key: &ProcessKey) {
+        let Some(series) = self.series.get_mut(key) else { return };
+        let Some(index) = series.index.take() else { return };
+        if series.outcome.is_some() {
+            *self.located.at(series.outcome) -= 1;
+        }
+        self.departed.push(Departed { key: *key, buried: Counts::default(), rates_buried: false });
+        let moved = self.live.remove(index).map(|moved| moved.key);
+        if let Some(series) = moved.and_then(|key| self.series.get_mut(&key)) {
+            series.index = Some(index);
+        }
+    }
+
+    /// Leaves to their cgroups what ended processes received since it last did, and their rates if the newest belong to
+    /// this tick.
+    fn bury(&mut self, is_measured: bool) {
+        for departed in &mut self.departed {
+            let Some(series) = self.series.get(&departed.key) else { continue };
+            let process = &*series.process;
+            self.graveyard.add(&process.identity.candidates, &less(&process.totals, &departed.buried));
+            departed.buried = process.totals;
+            if is_measured {
+                let ticks = if departed.rates_buried { 1 } else { REPEATED_TICKS };
+                bury_rates(&mut self.graveyard, process, self.now, ticks);
+                departed.rates_buried = true;
+            }
+        }
+    }
+
+    /// Those that received something at ticks without a rate, and all together.
+    fn rate_waiting(&mut self, waiting: &[ProcessKey], elapsed: Duration) {
+        for key in waiting {
+            if let Some(series) = self.series.get_mut(key)
+                && series.rated_at < self.now
+            {
+                series.rate(self.now, elapsed);
+                series.publish(&mut self.live);
+            }
+        }
+        let total = requests(&self.totals);
+        self.rate = per_second(total - self.rated, elapsed);
+        self.rated = total;
+    }
+}
+
+impl Located {
+    fn at(&mut self, outcome: Option<Outcome>) -> &mut u64 {
+        match outcome {
+            Some(Outcome::Found(_)) => &mut self.found,
+            Some(Outcome::Outside) => &mut self.outside,
+            _ => &mut self.unknown,
+        }
+    }
+}
+
+impl Series {
+    fn new(process: Arc<Process>, index: usize) -> Self {
+        Self { process, index: Some(index), rated: 0, rated_at: 0, outcome: None }
+    }
+
+    fn rate(&mut self, now: u64, elapsed: Duration) {
+        let process = Arc::make_mut(&mut self.process);
+        let total = process.requests();
+        process.history.note(now, per_second(total - self.rated, elapsed));
+        self.rated = total;
+        self.rated_at = now;
+    }
+
+    /// Shows what has changed to the snapshots to come.
+    fn publish(&self, live: &mut Processes) {
+        if let Some(index) = self.index {
+            live.set(index, Arc::clone(&self.process));
+        }
+    }
+}
+
+fn place_key(place: &index::Place) -> PlaceKey {
+    (place.pod.uid, place.container_id)
+}
+
+fn bury_rates(graveyard: &mut Graveyard, process: &Process, now: u64, ticks: usize) {
+    graveyard.add_rates(&process.identity.candidates, process.history.last(now, ticks));
+}
+
+/// The place as it was known before, unless there is more to say of it.
+fn shared(found: index::Place, before: Option<&(Arc<Place>, usize)>) -> Arc<Place> {
+    let place = Place::from(found);
+    before.map(|(before, _)| before).filter(|before| ***before == place).map_or_else(|| Arc::new(place), Arc::clone)
+}
+
+fn per_second(count: u64, elapsed: Duration) -> f32 {
+    (count as f64 / elapsed.as_secs_f64()) as f32
+}
+
+#[cfg(test)]
+#[path = "rates_tests.rs"]
+mod tests;

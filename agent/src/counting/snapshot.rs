@@ -1,0 +1,309 @@
+//! What every consumer sees: the state after one tick, never changed afterwards. PURE.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::failure::Failure;
+use common::maps::Counts;
+use jiff::Timestamp;
+
+use crate::counting::counts::{ProgramRuns, Reading};
+use crate::counting::ended::Remains;
+use crate::counting::history::History;
+pub use crate::counting::history::REPEATED_TICKS;
+pub use crate::counting::living::{Place, Process, Processes};
+use crate::counting::rates::{Ended, Growth, Located, Rates};
+use crate::pods::index::Pods;
+
+/// The state of everything after one tick.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Number of the tick; 0 before the first.
+    pub sequence: u64,
+    /// Wall times of the last ticks, ascending, this one last. The newest samples of every history
+    /// belong to them.
+    pub ticks: Vec<Timestamp>,
+    /// The time that this tick's rates stand for, as measured.
+    pub elapsed: Duration,
+    /// The machine, as Scope calls it.
+    pub host: Arc<str>,
+    /// The number of the last tick that has rates: histories are asked as of it.
+    pub now: u64,
+    /// Processes that live.
+    pub processes: Processes,
+    /// What this tick brought, by process, also of those that have ended.
+    pub grown: Vec<Growth>,
+    /// Where processes that live were found.
+    pub located: Located,
+    /// The sum over all processes that ever were: never falls.
+    pub totals: Counts,
+    /// Requests per second over all of them.
+    pub rate: f32,
+    /// That rate at the last ticks.
+    pub history: History,
+    /// The part of the totals that belongs to processes that are gone.
+    pub ended: Ended,
+    /// The same by cgroup, where a cgroup names a container or a pod.
+    pub remains: Vec<PlacedRemains>,
+    /// What was lost, or might have been.
+    pub losses: Losses,
+    /// Slots of the kernel's table of processes that are in use.
+    pub slots_used: usize,
+    /// What the kernel measured of the probe itself.
+    pub program: ProgramRuns,
+}
+
+/// What is left of ended processes of one cgroup.
+#[derive(Clone, Debug)]
+pub struct PlacedRemains {
+    /// What it is.
+    pub remains: Remains,
+    /// The pod and container, if the pod is still there or a process lives in that container.
+    pub place: Option<Arc<Place>>,
+}
+
+/// Why a count may be short, all cumulative; all zero in a run that was exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// By cause, as the probe counted them.
+    pub failures: [u64; Failure::COUNT],
+    /// Calls of the probe that the kernel skipped.
+    pub skipped_calls: u64,
+    /// Connections that were unsynced and became certain again.
+    pub resynced: u64,
+    /// Processes of which /proc did not tell the command line or the end.
+    pub unreadable_processes: u64,
+    /// Ticks at which the kernel's counts could not be read; the next tick makes up for them.
+    pub failed_reads: u64,
+}
+
+impl Snapshot {
+    /// The state before the first tick.
+    #[must_use]
+    pub fn empty(host: Arc<str>) -> Self {
+        Self {
+            sequence: 0,
+            ticks: Vec::new(),
+            elapsed: Duration::ZERO,
+            host,
+            now: 0,
+            processes: Processes::default(),
+            grown: Vec::new(),
+            located: Located::default(),
+            totals: Counts::default(),
+            rate: 0.0,
+            history: History::default(),
+            ended: Ended::default(),
+            remains: Vec::new(),
+            losses: Losses::default(),
+            slots_used: 0,
+            program: ProgramRuns::default(),
+        }
+    }
+
+    /// When this tick was; `None` before the first.
+    #[must_use]
+    pub fn at(&self) -> Option<Timestamp> {
+        self.ticks.last().copied()
+    }
+}
+
+impl Losses {
+    /// How many events there were that may have cost a count. Connections that were merely open
+    /// before the probe was are none.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        let causes = Failure::ALL.iter().filter(|cause| **cause != Failure::Joined);
+        self.skipped_calls + causes.map(|cause| self.failures[*cause as usize]).sum::<u64>()
+    }
+}
+
+/// Makes one snapshot after another.
+#[derive(Debug)]
+pub struct Snapshots {
+    host: Arc<str>,
+    sequence: u64,
+    ticks: VecDeque<Timestamp>,
+    history: History,
+}
+
+impl Snapshots {
+    /// None made yet.
+    #[must_use]
+    pub fn new(host: Arc<str>) -> Self {
+        Self { host, sequence: 0, ticks: VecDeque::with_capacity(REPEATED_TICKS), history: History::default() }
+    }
+
+    /// The state after a tick at which rates advanced by `elapsed` and were located among `pods`.
+    pub fn take(
+        &mut self,
+        rates: &Rates,
+        pods: &Pods,
+        reading: &Reading,
+        (elapsed, at): (Duration, Timestamp),
+    ) -> Snapshot {
+        self.sequence += 1;
+        let now = rates.now();
+        if !elapsed.is_zero() {
+            self.note_tick(at);
+            self.history.note(now, rates.rate());
+        }
+        let remains = rates.remains(pods).map(|(remains, place)| PlacedRemains { remains: remains.clone(), place });
+        Snapshot {
+            sequence: self.sequence,
+            ticks: self.ticks.iter().copied().collect(),
+            elapsed,
+            host: Arc::clone(&self.host),
+            now,
+            processes: rates.live().clone(),
+            grown: rates.grown().collect(),
+            located: rates.located(),
+            totals: rates.totals(),
+            rate: rates.rate(),
+            history: self.history.clone(),
+            ended: rates.ended(),
+            remains: remains.collect(),
+            losses: Losses {
+                failures: reading.failures,
+                skipped_calls: reading.skipped_calls,
+                resynced: reading.resynced,
+                ..Losses::default()
+            },
+            slots_used: reading.slots_used,
+            program: reading.program,
+        }
+    }
+
+    /// Scope wants samples in ascending order: after a wall clock that stepped back, older ticks
+    /// are not repeated.
+    fn note_tick(&mut self, now: Timestamp) {
+        if self.ticks.back().is_some_and(|last| *last >= now) {
+            self.ticks.clear();
+        }
+        if self.ticks.len() == REPEATED_TICKS {
+            self.ticks.pop_front();
+        }
+        self.ticks.push_back(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_ticks(seconds: &[i64], expected: &[i64]) {
+        let mut snapshots = Snapshots::new("host".into());
+        for second in seconds {
+            snapshots.note_tick(Timestamp::from_second(*second).unwrap());
+        }
+        let ticks: Vec<_> = snapshots.ticks.iter().map(|tick| tick.as_second()).collect();
+        assert_eq!(ticks, expected);
+    }
+
+    #[test]
+    fn ticks_ascend_whatever_the_wall_clock_does() {
+        check_ticks(&[1], &[1]);
+        check_ticks(&[1, 2, 3, 4], &[2, 3, 4]);
+        check_ticks(&[100, 101, 7, 8], &[7, 8]);
+        check_ticks(&[5, 5], &[5]);
+    }
+
+    #[test]
+    fn a_connection_open_before_the_probe_is_no_loss() {
+        let mut losses = Losses::default();
+        losses.failures[Failure::Joined as usize] = 9;
+        assert_eq!(losses.sum(), 0);
+        losses.failures[Failure::Gap as usize] = 2;
+        losses.skipped_calls = 1;
+        assert_eq!(losses.sum(), 3);
+    }
+}
+
+/// Literal snapshots for the tests of consumers.
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use super::*;
+    use crate::counting::counts::Pid;
+    use crate::counting::identity::Identity;
+    use crate::pods::cgroup::ContainerId;
+    use common::maps::ProcessKey;
+
+    /// The number of the tick that everything here is as of.
+    const NOW: u64 = 100;
+
+    /// A process `server-PID` with these rates, the newest last.
+    pub(crate) fn process(pid: u32, rates: &[f32], total: u64) -> Process {
+        let identity = Identity {
+            pid: Some(Pid(pid)),
+            command: format!("server-{pid}"),
+            command_line: format!("/usr/bin/server-{pid} --port 80"),
+            cgroup_id: 0,
+            candidates: Box::default(),
+        };
+        Process {
+            key: ProcessKey { start_ns: 1000, tgid: pid, reserved: 0 },
+            identity: Arc::new(identity),
+            place: None,
+            totals: Counts { requests: [0, total, 0], unsynced: 0 },
+            history: history(rates.iter().copied()),
+        }
+    }
+
+    /// These rates, the newest now.
+    fn history(rates: impl ExactSizeIterator<Item = f32>) -> History {
+        let mut history = History::default();
+        let first = NOW + 1 - rates.len() as u64;
+        rates.zip(first..).for_each(|(rate, tick)| history.note(tick, rate));
+        history
+    }
+
+    /// Where `process` runs: pod `web-1` of namespace `shop`, in a container of this digit.
+    pub(crate) fn placed(process: Process, pod: &str, container: Option<char>) -> Process {
+        let place = Place {
+            scope_uid: format!("uid-of-{pod}").into(),
+            namespace: "shop".into(),
+            pod: pod.into(),
+            container_id: container.and_then(|digit| ContainerId::parse(&digit.to_string().repeat(64))),
+            container: container.map(|digit| format!("server-{digit}").into()),
+        };
+        Process { place: Some(Arc::new(place)), ..process }
+    }
+
+    /// The rates of all of them together.
+    fn whole(processes: &[Process]) -> History {
+        let ticks = processes.iter().map(|process| process.history.len(NOW)).max().unwrap_or(0);
+        let at =
+            |ago| processes.iter().filter_map(move |process| process.history.last(NOW, ticks).rev().nth(ago)).sum();
+        history((0..ticks).rev().map(at))
+    }
+
+    /// All that it has received is new.
+    fn received(process: &Process) -> Growth {
+        Growth { process: Arc::new(process.clone()), counts: process.totals }
+    }
+
+    fn located(processes: &[Process]) -> Located {
+        let found = processes.iter().filter(|process| process.place.is_some()).count() as u64;
+        Located { found, unknown: 0, outside: processes.len() as u64 - found }
+    }
+
+    /// These processes on `node-1`, at the last of three ticks in September 2016.
+    pub(crate) fn snapshot(processes: Vec<Process>) -> Snapshot {
+        let tick = |second: i64| Timestamp::new(1_474_442_544 + second, 293_175_000).unwrap();
+        Snapshot {
+            sequence: 3,
+            now: NOW,
+            ticks: vec![tick(-2), tick(-1), tick(0)],
+            elapsed: Duration::from_secs(1),
+            rate: processes.iter().map(|process| process.history.newest(NOW)).sum(),
+            history: whole(&processes),
+            totals: Counts { requests: [0, processes.iter().map(Process::requests).sum(), 0], unsynced: 0 },
+            grown: processes.iter().map(received).collect(),
+            located: located(&processes),
+            processes: processes.into_iter().collect(),
+            ..Snapshot::empty("node-1".into())
+        }
+    }
+}

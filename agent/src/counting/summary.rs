@@ -1,0 +1,102 @@
+//! A snapshot in one line, for logs and for people. PURE.
+
+use common::failure::Failure;
+
+use crate::counting::counts::requests;
+use crate::counting::snapshot::{Losses, Process, Snapshot};
+
+/// How many processes a line names.
+const NAMED: usize = 5;
+
+/// The busiest processes: by rate, then by total; of equals the lower PID first.
+#[must_use]
+pub fn busiest(snapshot: &Snapshot, count: usize) -> Vec<&Process> {
+    let rate = |process: &Process| process.history.newest(snapshot.now);
+    let order = |a: &&Process, b: &&Process| {
+        let by_rate = rate(b).total_cmp(&rate(a));
+        by_rate.then(b.requests().cmp(&a.requests())).then(a.key.cmp(&b.key))
+    };
+    let mut processes: Vec<_> = snapshot.processes.iter().collect();
+    if count < processes.len() {
+        processes.select_nth_unstable_by(count, order);
+        processes.truncate(count);
+    }
+    processes.sort_unstable_by(order);
+    processes
+}
+
+/// `nginx[42] 10.0/s 1234 total, ...`; empty without processes.
+#[must_use]
+pub fn line(snapshot: &Snapshot) -> String {
+    let named = busiest(snapshot, NAMED).into_iter().map(|process| {
+        let (command, total) = (&process.identity.command, process.requests());
+        let pid = process.identity.pid.map_or_else(|| "?".to_owned(), |pid| pid.0.to_string());
+        format!("{command}[{pid}] {:.1}/s {total} total", process.history.newest(snapshot.now))
+    });
+    named.collect::<Vec<_>>().join(", ")
+}
+
+/// `gap 3, skipped_calls 1`; empty if nothing was lost. Connections that were open before the
+/// probe are another matter, see [`joined`].
+#[must_use]
+pub fn losses(losses: &Losses) -> String {
+    let causes = Failure::ALL.iter().filter(|cause| **cause != Failure::Joined);
+    let causes = causes.map(|cause| (cause.name(), losses.failures[*cause as usize]));
+    let causes = causes.chain([("skipped_calls", losses.skipped_calls)]);
+    let some = causes.filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}"));
+    some.collect::<Vec<_>>().join(", ")
+}
+
+/// How many connections were open before the probe; each counts from its next certain request on.
+#[must_use]
+pub fn joined(losses: &Losses) -> u64 {
+    losses.failures[Failure::Joined as usize]
+}
+
+/// How it ended, in one line.
+#[must_use]
+pub fn farewell(snapshot: &Snapshot) -> String {
+    let processes = snapshot.processes.len() as u64 + snapshot.ended.processes;
+    let total = requests(&snapshot.totals);
+    let lost = match losses(&snapshot.losses) {
+        lost if lost.is_empty() => "nothing was lost".to_owned(),
+        lost => format!("losses: {lost}"),
+    };
+    let joined = match joined(&snapshot.losses) {
+        0 => String::new(),
+        joined => format!("; connections open before the probe: {joined}"),
+    };
+    format!("{total} requests of {processes} processes counted; {lost}{joined}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counting::snapshot::tests_support::{process, snapshot};
+
+    #[test]
+    fn the_busiest_by_rate_then_total_then_age() {
+        let snapshot =
+            snapshot(vec![process(1, &[0.0], 9), process(2, &[5.0], 5), process(3, &[0.0], 10), process(4, &[0.0], 9)]);
+        let order: Vec<_> = busiest(&snapshot, 9).iter().map(|process| process.key.tgid).collect();
+        assert_eq!(order, [2, 3, 1, 4]);
+        assert_eq!(busiest(&snapshot, 1).len(), 1);
+    }
+
+    #[test]
+    fn lines() {
+        let mut state = snapshot(vec![process(1, &[2.5], 9)]);
+        assert_eq!(line(&state), "server-1[1] 2.5/s 9 total");
+        assert_eq!(losses(&state.losses), "");
+        assert_eq!(farewell(&state), "9 requests of 1 processes counted; nothing was lost");
+        state.losses.failures[Failure::Joined as usize] = 2;
+        let ended = "9 requests of 1 processes counted; nothing was lost; connections open before the probe: 2";
+        assert_eq!(farewell(&state), ended);
+        state.losses.failures[Failure::Joined as usize] = 0;
+        state.losses.failures[Failure::Gap as usize] = 3;
+        state.losses.skipped_calls = 1;
+        assert_eq!(losses(&state.losses), "gap 3, skipped_calls 1");
+        assert_eq!(farewell(&state), "9 requests of 1 processes counted; losses: gap 3, skipped_calls 1");
+        assert_eq!(line(&snapshot(vec![])), "");
+    }
+}

@@ -1,0 +1,127 @@
+//! One tick: what happens in which order. PURE but for the edges it is given.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::maps::ProcessKey;
+use jiff::Timestamp;
+
+use crate::counting::counts::{ProcessCounts, Reading};
+use crate::counting::identity::Identity;
+use crate::counting::rates::Rates;
+use crate::counting::snapshot::{Snapshot, Snapshots};
+use crate::pods::index::Pods;
+
+/// Time between two ticks. Scope asks as often.
+pub const TICK: Duration = Duration::from_secs(1);
+
+/// The kernel edge as a tick needs it.
+pub trait Probe {
+    /// What was counted since the last call, and the last word on processes that have `ended`; `at` is handed through.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said. Nothing is lost: counts are cumulative, and the next call gives what this one owed.
+    fn read(&mut self, at: Duration, ended: &[ProcessKey]) -> io::Result<Reading>;
+
+    /// Frees what the kernel keeps of processes that have ended and whose last counts were read.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()>;
+
+    /// How the probe reads, for people.
+    fn description(&self) -> String;
+}
+
+/// The /proc edge as a tick needs it.
+pub trait Processes {
+    /// Tracked processes that have ended since the last call. They are no longer tracked.
+    fn ended(&mut self) -> Vec<ProcessKey>;
+
+    /// Tracks a process from now on and says who it is.
+    fn track(&mut self, process: &ProcessCounts) -> Identity;
+
+    /// Processes so far of which something could not be read.
+    fn unreadable(&self) -> u64;
+}
+
+/// The two clocks a tick looks at.
+pub trait Clock {
+    /// Monotonic time since boot, for rates.
+    fn monotonic(&self) -> Duration;
+    /// Wall time, for people and for Scope.
+    fn wall(&self) -> Timestamp;
+}
+
+/// What a tick has read, before pods are looked for.
+#[derive(Debug)]
+pub struct Read {
+    reading: Reading,
+    elapsed: Duration,
+    at: Timestamp,
+}
+
+/// Makes a snapshot of each tick: reads, looks for pods, and has the kernel free what it keeps of ended processes.
+pub struct Sampler<K, P, C> {
+    probe: K,
+    processes: P,
+    clock: C,
+    rates: Rates,
+    snapshots: Snapshots,
+    /// Ended, but no reading since.
+    ending: Vec<ProcessKey>,
+    failed_reads: u64,
+}
+
+impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
+    /// For a probe that counts from now on.
+    pub fn new(probe: K, processes: P, clock: C, host: Arc<str>) -> Self {
+        let rates = Rates::new(clock.monotonic());
+        Self { probe, processes, clock, rates, snapshots: Snapshots::new(host), ending: Vec::new(), failed_reads: 0 }
+    }
+
+    /// Looks who has ended, *then* reads, so that the reading is the last word on those.
+    ///
+    /// # Errors
+    ///
+    /// The counts could not be read. The next tick makes up for it.
+    pub fn read(&mut self) -> io::Result<Read> {
+        self.ending.extend(self.processes.ended());
+        let at = self.clock.wall();
+        let read = self.probe.read(self.clock.monotonic(), &self.ending);
+        let reading = read.inspect_err(|_| self.failed_reads += 1)?;
+        let processes = &mut self.processes;
+        let elapsed = self.rates.advance(&reading, &self.ending, |process| processes.track(process));
+        Ok(Read { reading, elapsed, at })
+    }
+
+    /// The state after a reading, among these pods.
+    pub fn snapshot(&mut self, read: &Read, pods: &Pods) -> Snapshot {
+        self.rates.locate(pods);
+        let mut snapshot = self.snapshots.take(&self.rates, pods, &read.reading, (read.elapsed, read.at));
+        snapshot.losses.unreadable_processes = self.processes.unreadable();
+        snapshot.losses.failed_reads = self.failed_reads;
+        snapshot
+    }
+
+    /// Has the kernel free what it keeps of processes on which the last reading was the last word.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said. It is tried again after the next reading.
+    pub fn release(&mut self) -> io::Result<()> {
+        if !self.ending.is_empty() {
+            self.probe.release(&self.ending)?;
+            self.rates.forget(&self.ending);
+            self.ending.clear();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "tick_tests.rs"]
+mod tests;

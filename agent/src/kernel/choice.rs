@@ -1,0 +1,32 @@
+//! How the probe is to be loaded. PURE.
+
+use common::maps::MAX_PROCESSES;
+
+/// How the probe is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeConfig {
+    /// Where it is attached.
+    pub hook: HookChoice,
+    /// How many processes are counted at a time.
+    pub max_processes: u32,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self { hook: HookChoice::Auto, max_processes: MAX_PROCESSES }
+    }
+}
+
+/// Where the probe is attached, and with that how it reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HookChoice {
+    /// At the tracepoint if the kernel lets programs there read its buffers (where they are, if it can), else at fexit.
+    #[default]
+    Auto,
+    /// At the tracepoint `skb_copy_datagram_iovec`.
+    Tracepoint,
+    /// The same, reading through the kernel's function even where buffers can be read where they are.
+    Dynptr,
+    /// At the end of the function `skb_copy_datagram_iter`.
+    Fexit,
+}

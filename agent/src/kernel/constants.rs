@@ -1,0 +1,83 @@
+//! What the probe must be told of the running kernel before it is loaded. EDGE.
+
+use aya::Btf;
+use aya_obj::btf::BtfKind;
+use common::layout::{Buffers, Constants, IovIter, KernelFunction, Layout};
+
+use super::hook::{Hook, Preemption, tracepoints_are_preemptible};
+use super::namespace::pid_namespace;
+use super::{LoadError, btf, patch};
+
+/// The youngest of the helpers that the probe calls on every kernel.
+pub const LOOP_HELPER: (&str, &str) = ("bpf_loop", "5.17");
+
+/// Which of the functions that a kernel may lack were found.
+pub struct Linked {
+    pub reads_buffers: bool,
+    pub holds_preemption: bool,
+    pub casts: bool,
+}
+
+impl Linked {
+    pub fn preemption(&self, hook: Hook) -> Preemption {
+        match hook {
+            Hook::Tracepoint if !tracepoints_are_preemptible() => Preemption::Off,
+            _ if self.holds_preemption => Preemption::Held,
+            _ => Preemption::On,
+        }
+    }
+}
+
+/// Links the probe's calls to the kernel's functions. Calls of those that it lacks stay as they
+/// are: the constants make them dead code, which the verifier drops, or their program is not loaded.
+pub fn link_functions(code: &mut [u8], btf: &Btf) -> Result<Linked, LoadError> {
+    let mut link = |function: KernelFunction| -> Result<bool, LoadError> {
+        let Ok(id) = btf.id_by_type_name_kind(function.name(), BtfKind::Func) else { return Ok(false) };
+        patch::patch(code, function, id).map_err(|error| LoadError::Other(error.to_string()))?;
+        Ok(true)
+    };
+    Ok(Linked {
+        reads_buffers: link(KernelFunction::DynptrFromSkb)?,
+        holds_preemption: link(KernelFunction::PreemptDisable)? && link(KernelFunction::PreemptEnable)?,
+        casts: link(KernelFunction::ReadOnlyCast)?,
+    })
+}
+
+pub fn constants(blob: &[u8], btf: &Btf, linked: &Linked) -> Result<Constants, btf::Error> {
+    let types = btf::Btf::parse(blob)?;
+    let tcp_sock = btf.id_by_type_name_kind("tcp_sock", BtfKind::Struct).unwrap_or(0);
+    Ok(Constants {
+        buffers: Buffers::UNKNOWN,
+        layout: Layout::resolve(|structure, member| types.offset_of(structure, member))?,
+        iterator: iterator(&types)?,
+        pid_namespace: pid_namespace(),
+        can_hold_preemption: linked.holds_preemption.into(),
+        hold_at_tracepoint: (linked.preemption(Hook::Tracepoint) == Preemption::Held).into(),
+        tcp_sock: if linked.casts { tcp_sock } else { 0 },
+    })
+}
+
+/// Whether all members are where the probe looks.
+pub fn knows(blob: &[u8]) -> Result<(), btf::Error> {
+    let types = btf::Btf::parse(blob)?;
+    Layout::resolve(|structure, member| types.offset_of(structure, member))?;
+    iterator(&types).map(drop)
+}
+
+/// Kernels differ in the names of members, in the values of kinds, and in whether there is a buffer at all.
+fn iterator(types: &btf::Btf<'_>) -> Result<IovIter, btf::Error> {
+    let offset_of = |member| types.offset_of("iov_iter", member);
+    let kind = |name| types.value_of("iter_type", name);
+    let (buffer, is_buffer) = match kind("ITER_UBUF") {
+        Ok(is_buffer) => (offset_of("ubuf")?, is_buffer),
+        Err(_) => (0, u32::MAX),
+    };
+    Ok(IovIter {
+        kind: offset_of("iter_type")?,
+        filled: offset_of("iov_offset")?,
+        buffer,
+        segments: offset_of("__iov").or_else(|_| offset_of("iov"))?,
+        is_buffer,
+        is_segments: kind("ITER_IOVEC")?,
+    })
+}

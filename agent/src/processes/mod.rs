@@ -1,0 +1,6 @@
+//! Processes: which of those that are counted live, and who they are, as /proc and pidfds tell. Hands out identities and ends.
+
+mod pidfds;
+mod table;
+
+pub use table::ProcessTable;

@@ -1,0 +1,182 @@
+//! The report's parts as JSON has them: what Scope reads, and under which names. PURE.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::scope::topologies::Topology;
+
+/// The plugin's id: Scope takes it from the socket's file name and wants the same one here.
+pub const ID: &str = "http-requests";
+
+pub const LABEL: &str = "HTTP Requests";
+pub const DESCRIPTION: &str = "Adds http request metrics to processes";
+pub const RATE: &str = "http_requests_per_second";
+pub const TOTAL: &str = "http_requests_total";
+pub const POD: &str = "http_requests_pod";
+pub const NAMESPACE: &str = "http_requests_namespace";
+pub const CONTAINER: &str = "http_requests_container";
+/// By this Scope finds a process's container where there is no Docker to ask.
+pub const SCOPES_CONTAINER: &str = "docker_container_id";
+
+#[derive(Serialize)]
+pub struct Head {
+    #[serde(rename = "Plugins")]
+    pub plugins: [Plugin; 1],
+}
+
+#[derive(Serialize)]
+pub struct Plugin {
+    pub id: &'static str,
+    pub label: &'static str,
+    pub description: String,
+    pub interfaces: [&'static str; 1],
+    pub api_version: &'static str,
+}
+
+impl Plugin {
+    pub fn new(description: String) -> Self {
+        Self { id: ID, label: LABEL, description, interfaces: ["reporter"], api_version: "1" }
+    }
+}
+
+#[derive(Serialize)]
+pub struct TopologyHead {
+    pub metric_templates: RateTemplates,
+    pub metadata_templates: LatestTemplates,
+    pub nodes: NoNodes,
+}
+
+#[derive(Serialize)]
+pub struct NoNodes {}
+
+#[derive(Serialize)]
+pub struct RateTemplates {
+    #[serde(rename = "http_requests_per_second")]
+    pub rate: MetricTemplate,
+}
+
+impl RateTemplates {
+    pub fn new() -> Self {
+        Self { rate: MetricTemplate { id: RATE, label: "HTTP Req/Second", priority: 0.1 } }
+    }
+}
+
+#[derive(Serialize)]
+pub struct SumTopology {
+    pub metric_templates: RateTemplates,
+    pub metadata_templates: LatestTemplates,
+    pub nodes: BTreeMap<String, SumNode>,
+}
+
+#[derive(Serialize)]
+pub struct SumNode {
+    pub id: String,
+    pub metrics: Metrics,
+    pub latest: Latest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parents: Option<Parents>,
+}
+
+#[derive(Serialize)]
+pub struct Parents {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<[String; 1]>,
+    pub pod: [String; 1],
+}
+
+#[derive(Serialize)]
+pub struct Latest {
+    #[serde(rename = "http_requests_total")]
+    pub total: Entry,
+}
+
+#[derive(Serialize)]
+pub struct Entry {
+    pub timestamp: String,
+    pub value: String,
+}
+
+#[derive(Serialize)]
+pub struct Metrics {
+    #[serde(rename = "http_requests_per_second")]
+    pub rate: Metric,
+}
+
+#[derive(Serialize)]
+pub struct Metric {
+    pub samples: Vec<Sample>,
+    pub min: f32,
+    pub max: f32,
+}
+
+#[derive(Serialize)]
+pub struct Sample {
+    pub date: String,
+    pub value: f32,
+}
+
+#[derive(Serialize)]
+pub struct MetricTemplate {
+    pub id: &'static str,
+    pub label: &'static str,
+    pub priority: f64,
+}
+
+#[derive(Serialize)]
+pub struct LatestTemplates {
+    #[serde(rename = "http_requests_total")]
+    pub total: MetadataTemplate,
+    #[serde(flatten)]
+    pub place: Option<PlaceTemplates>,
+}
+
+impl LatestTemplates {
+    pub fn new(is_placed: bool) -> Self {
+        Self {
+            total: MetadataTemplate::new(TOTAL, "HTTP Requests (total)", "number", 50.0),
+            place: is_placed.then(|| PlaceTemplates {
+                pod: MetadataTemplate::new(POD, "Pod", "", 51.0),
+                namespace: MetadataTemplate::new(NAMESPACE, "Namespace", "", 52.0),
+                container: MetadataTemplate::new(CONTAINER, "Container", "", 53.0),
+            }),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct PlaceTemplates {
+    #[serde(rename = "http_requests_pod")]
+    pub pod: MetadataTemplate,
+    #[serde(rename = "http_requests_namespace")]
+    pub namespace: MetadataTemplate,
+    #[serde(rename = "http_requests_container")]
+    pub container: MetadataTemplate,
+}
+
+#[derive(Serialize)]
+pub struct MetadataTemplate {
+    pub id: &'static str,
+    pub label: &'static str,
+    #[serde(rename = "dataType", skip_serializing_if = "str::is_empty")]
+    pub data_type: &'static str,
+    pub priority: f64,
+    pub from: &'static str,
+}
+
+impl MetadataTemplate {
+    pub fn new(id: &'static str, label: &'static str, data_type: &'static str, priority: f64) -> Self {
+        Self { id, label, data_type, priority, from: "latest" }
+    }
+}
+
+pub fn write(json: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(json, value).expect("strings, numbers and a growing buffer cannot fail");
+}
+
+/// Begins another topology.
+pub fn write_key(json: &mut Vec<u8>, topology: Topology) {
+    json.push(b',');
+    write(json, &topology.key());
+    json.push(b':');
+}
