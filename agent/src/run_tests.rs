@@ -1,34 +1,15 @@
 //! Ticks with paused time: no test waits. EDGE (tokio), without kernel, /proc or sockets.
+#[path = "../tests/played/mod.rs"]
+mod played;
+
 use super::*;
-use crate::counting::counts::{Pid, ProcessCounts, Reading};
+use crate::counting::counts::ProcessCounts;
 use crate::counting::identity::Identity;
 use crate::health::Question;
 use crate::metrics::tally::Grouping;
-use common::maps::{Counts, ProcessKey};
+use common::maps::ProcessKey;
 use jiff::Timestamp;
-
-/// A process that receives 10 requests between two reads.
-struct Steady(u64);
-
-impl Probe for Steady {
-    fn read(&mut self, at: Duration, _ended: &[ProcessKey]) -> io::Result<Reading> {
-        self.0 += 10;
-        let process = ProcessCounts {
-            key: ProcessKey { start_ns: 1, tgid: 1, reserved: 0 },
-            pid: Some(Pid(1)),
-            command: "steady".into(),
-            cgroup_id: 0,
-            counts: Counts { requests: [0, self.0, 0], unsynced: 0 },
-        };
-        Ok(Reading { at, processes: vec![process], ..Reading::default() })
-    }
-    fn release(&mut self, _ended: &[ProcessKey]) -> io::Result<()> {
-        Ok(())
-    }
-    fn description(&self) -> String {
-        "steady".into()
-    }
-}
+use played::Steady;
 
 struct Immortal;
 
@@ -70,7 +51,7 @@ fn sampling() -> Sampling {
 fn sampling_with(meter: Option<Meter>) -> Sampling {
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::empty("host".into())));
     let (trigger, shutdown) = shutdown::channel();
-    let sampler = Sampler::new(Steady(0), Immortal, Paused(Instant::now()), "host".into());
+    let sampler = Sampler::new(Steady::default(), Immortal, Paused(Instant::now()), "host".into());
     let (beat, pulse) = watch::channel(Pulse::new());
     let (_, pods) = watch::channel(Pods::default());
     let task = tokio::spawn(sample(sampler, Outlets { publish, beat, meter }, pods, shutdown));

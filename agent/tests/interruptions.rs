@@ -4,6 +4,8 @@
 //! Needs root and a kernel that takes the probe. What is missing is skipped aloud, or fails where the
 //! environment says `REQUIRE_PROBE=1`. `STOP_SECONDS` says for how long the agent is stopped (5).
 
+mod harness;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -11,11 +13,12 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, thread};
 
 use agent::scope::plugin::socket_path;
 use anyhow::{Context as _, Result, ensure};
+use harness::{caught, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,8 +27,6 @@ const AGENT: &str = env!("CARGO_BIN_EXE_scope-http-requests");
 const HOST: &str = "test-host";
 const GET: &[u8] = b"GET /path HTTP/1.1\r\nHost: example\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-/// Much longer than anything here takes; only a hang reaches it.
-const HANG: Duration = Duration::from_secs(60);
 /// Between two requests of a slow server's client: it cannot have more than this many a second.
 const PAUSE: Duration = Duration::from_millis(5);
 const MOST_A_SECOND: f64 = 200.0;
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
     }
     let mut failed = 0;
     for (name, case) in CASES {
-        match case() {
+        match caught(case).map_err(anyhow::Error::from).flatten() {
             Ok(()) => println!("{name}: passed"),
             Err(error) => {
                 failed += 1;
@@ -154,18 +155,16 @@ impl Agent {
             .spawn()?;
         let socket = socket_path(folder.path());
         let mut agent = Self { child, folder: Some(folder), socket };
-        let started = Instant::now();
         // Readiness is said once the probe is attached and a tick has run.
-        while !agent.ready()? {
+        wait_for("it to count or to end", || {
             if let Some(status) = agent.child.try_wait()? {
                 let mut said = String::new();
                 agent.child.stderr.take().context("its errors")?.read_to_string(&mut said)?;
                 ensure!(status.code() == Some(UNAVAILABLE), "{status}: {said}");
                 return Err(Refused(said).into());
             }
-            ensure!(started.elapsed() < HANG, "it neither counts nor ends");
-            thread::sleep(Duration::from_millis(10));
-        }
+            Ok(agent.ready()?.then_some(()))
+        })?;
         Ok(agent)
     }
 
@@ -198,15 +197,12 @@ impl Agent {
 
     /// Waits for a report in which the process has a total as wanted.
     fn wait_for(&self, server: &impl Served, is_wanted: impl Fn(u64) -> bool) -> Result<()> {
-        let started = Instant::now();
-        loop {
-            let total = self.total(server)?;
-            if total.is_some_and(&is_wanted) {
-                return Ok(());
-            }
-            ensure!(started.elapsed() < HANG, "the total is {total:?}; {} were received", server.received());
-            thread::sleep(Duration::from_millis(100));
-        }
+        let mut total = None;
+        let waited = wait_for("the total", || {
+            total = self.total(server)?;
+            Ok(total.is_some_and(&is_wanted).then_some(()))
+        });
+        waited.with_context(|| format!("the total is {total:?}; {} were received", server.received()))
     }
 }
 

@@ -7,23 +7,24 @@
 
 #[expect(dead_code, reason = "the tests of the watch use the rest of it")]
 mod api_server;
+mod played;
 
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use agent::counting::counts::{Pid, ProcessCounts, Reading};
+use agent::counting::counts::ProcessCounts;
 use agent::counting::identity::Identity;
-use agent::counting::tick::{Probe, Processes};
+use agent::counting::tick::Processes;
 use agent::exit::Failure;
 use agent::pods::cgroup::candidates;
 use agent::scope::plugin::socket_path;
 use agent::settings::cli;
 use agent::telemetry::HeldLines;
 use api_server::{ApiServer, Scenario};
-use common::maps::{Counts, ProcessKey};
+use common::maps::ProcessKey;
+use played::Steady;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -36,32 +37,7 @@ const UID: &str = "44c76ce5-f953-4bd3-bc89-12621681af49";
 /// More than the longest time limit anywhere: that of a request which is never answered.
 const PATIENCE_SECONDS: u32 = 600;
 
-/// A kernel that counts ten more requests of one process at each tick.
-struct Steady(u64);
-
-impl Probe for Steady {
-    fn read(&mut self, at: Duration, _ended: &[ProcessKey]) -> io::Result<Reading> {
-        self.0 += 10;
-        let process = ProcessCounts {
-            key: ProcessKey { start_ns: 1, tgid: 1, reserved: 0 },
-            pid: Some(Pid(1)),
-            command: "server".into(),
-            cgroup_id: 0,
-            counts: Counts { requests: [0, self.0, 0], unsynced: 0 },
-        };
-        Ok(Reading { at, processes: vec![process], ..Reading::default() })
-    }
-
-    fn release(&mut self, _ended: &[ProcessKey]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn description(&self) -> String {
-        "played".into()
-    }
-}
-
-/// That process lives, in a container of the one pod.
+/// The played process lives, in a container of the one pod.
 struct Contained;
 
 impl Processes for Contained {
@@ -107,7 +83,7 @@ fn start(server: &ApiServer, user: Value) -> Agent {
         option("kubeconfig", &kubeconfig),
     ];
     let config = cli::config_of(arguments);
-    let task = tokio::spawn(agent::run::run(config, None, || Ok::<_, Infallible>(Steady(0)), Contained));
+    let task = tokio::spawn(agent::run::run(config, None, || Ok::<_, Infallible>(Steady::default()), Contained));
     Agent { folder, lines, task, _log: log }
 }
 

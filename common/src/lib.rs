@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 pub mod connection;
+pub mod event;
 pub mod failure;
 mod http1;
 mod http2;
 pub mod layout;
+pub mod machine;
 pub mod maps;
 pub mod pages;
 pub mod replay;

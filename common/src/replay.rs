@@ -1,9 +1,11 @@
 //! Runs the machine over a stream that is at hand, cut into reads: what tests, fuzz targets and
 //! benchmarks on the host use in place of the kernel. PURE.
 
+use crate::event::Event;
 use crate::failure::Failure;
+use crate::machine::{Read, Source, turn};
 use crate::maps::Version;
-use crate::stream::{Event, Read, Source, Stream, turn};
+use crate::stream::Stream;
 use crate::window::Window;
 
 /// A stream being read. Windows hold at most `CAPACITY` bytes.

@@ -1,12 +1,7 @@
-//! The state of one byte stream, and one turn of the machine that reads it. PURE.
-//!
-//! The kernel side keeps a [`Stream`] in the socket's storage and calls [`turn`] until the read is
-//! used up; tests and fuzz targets on the host do the same.
+//! The state of one byte stream: where it stands between two bytes. PURE.
 
+use crate::event::Event;
 use crate::failure::Failure;
-use crate::maps::Version;
-use crate::window::Window;
-use crate::{http1, http2};
 
 /// What the stream's next byte belongs to.
 ///
@@ -124,84 +119,6 @@ pub struct Stream {
 
 const _: () = assert!(size_of::<Stream>() == 24);
 
-/// What a turn found. One number and no enum: what an enum leaves undefined, the compiler may keep
-/// in a place that the kernel's verifier then refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event(u32);
-
-impl Event {
-    /// Nothing to report.
-    pub const NONE: Self = Self(0);
-    /// The read is used up, or no byte of it matters.
-    pub const END: Self = Self(1);
-    const REQUESTS: u32 = 2;
-    const FAILURES: u32 = 16;
-
-    #[inline(always)]
-    pub(crate) const fn request(version: Version) -> Self {
-        Self(Self::REQUESTS + version as u32)
-    }
-
-    #[inline(always)]
-    pub(crate) const fn failed(cause: Failure) -> Self {
-        Self(Self::FAILURES + cause as u32)
-    }
-
-    /// A request: the index of its [`Version`].
-    #[inline(always)]
-    #[must_use]
-    pub const fn version(self) -> Option<u32> {
-        let index = self.0.wrapping_sub(Self::REQUESTS);
-        if index < Version::ALL.len() as u32 { Some(index) } else { None }
-    }
-
-    /// What comes next cannot be known any more: the index of the [`Failure`].
-    #[inline(always)]
-    #[must_use]
-    pub const fn failure(self) -> Option<u32> {
-        if self.0 >= Self::FAILURES { Some(self.0 - Self::FAILURES) } else { None }
-    }
-}
-
-/// How far one read has been processed. Offsets count from the read's first byte.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Read {
-    /// The next byte to process.
-    pub offset: u32,
-    /// The length of the read.
-    pub end: u32,
-    /// The offset of the window's first byte.
-    pub window_start: u32,
-    /// The offset behind the window's last byte.
-    pub window_end: u32,
-}
-
-impl Read {
-    /// A read of `length` bytes of which the first `offset` are known already.
-    #[must_use]
-    pub const fn new(offset: u32, length: u32) -> Self {
-        Self { offset, end: length, window_start: 0, window_end: 0 }
-    }
-
-    /// Passes over bytes that need not be looked at.
-    #[inline(always)]
-    pub const fn pass_over(&mut self, stream: &mut Stream) {
-        if stream.skips() {
-            self.offset += stream.skip((self.end - self.offset) as u64) as u32;
-        }
-    }
-}
-
-/// A window that can be moved along the read.
-pub trait Source: Window {
-    /// The largest window.
-    const CAPACITY: u32;
-    /// Brings bytes from `offset` on into the window, at most `length` (1 to `CAPACITY`), and says how
-    /// many; with 0 it wants to be asked again. `None`: they cannot be read.
-    fn fill(&mut self, offset: u32, length: u32) -> Option<u32>;
-}
-
 impl Phase {
     /// A field line, of which nothing that matters has been read.
     #[inline(always)]
@@ -266,37 +183,6 @@ impl Stream {
     pub(crate) const fn has(&self, flags: u8) -> bool {
         self.flags & flags != 0
     }
-}
-
-/// One bounded step through a read: moves the window, lets a machine read on, and passes over what
-/// it then knows to pass over (before the first turn, the caller does).
-#[inline(always)]
-pub fn turn<S: Source>(stream: &mut Stream, source: &mut S, read: &mut Read) -> Event {
-    if read.offset >= read.end || !stream.phase.reads_on() {
-        return Event::END;
-    }
-    if read.offset >= read.window_end {
-        let rest = read.end - read.offset;
-        let length = if rest < S::CAPACITY { rest } else { S::CAPACITY };
-        let Some(length) = source.fill(read.offset, length) else {
-            return fail(stream, Failure::Unreadable);
-        };
-        if length == 0 {
-            return Event::NONE;
-        }
-        read.window_start = read.offset;
-        read.window_end = read.offset + length;
-    }
-    let at = read.offset - read.window_start;
-    let end = read.window_end - read.window_start;
-    let (next, event) = if stream.phase >= Phase::Preface {
-        http2::step(stream, source, at, end)
-    } else {
-        http1::step(stream, source, at, end)
-    };
-    read.offset = read.window_start + next;
-    read.pass_over(stream);
-    event
 }
 
 /// Gives the stream up until it becomes certain again.

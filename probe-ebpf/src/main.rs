@@ -18,7 +18,7 @@ use aya_ebpf::macros::{btf_tracepoint, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 use common::connection::Arrival;
 use common::failure::Failure;
-use common::stream::Read;
+use common::machine::Read;
 use kernel::constant;
 use reader::{Direct, Reader, ThroughDynptr, User};
 use turns::{FIRST, SECOND};

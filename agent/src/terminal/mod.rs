@@ -7,7 +7,7 @@ mod screen;
 mod view;
 mod when;
 
-pub use controls::{Controls, Sort};
+pub use controls::{Controls, Outcome, Sort};
 pub use screen::{Picture, failed, run, wanted};
 pub use view::NOTICES;
 pub use when::When;

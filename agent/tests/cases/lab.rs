@@ -10,6 +10,8 @@ use agent::counting::counts::{Pid, Reading};
 use agent::kernel::Kernel;
 use common::failure::Failure;
 
+use crate::harness::caught;
+
 /// What a case expects the probe to have counted since it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
@@ -78,6 +80,11 @@ pub struct Lab {
     expected: Option<Expected>,
 }
 
+/// Whether a process of this name is this binary, started again.
+pub fn is_this_binary(command: &str) -> bool {
+    command == "exe" || command.starts_with("cases")
+}
+
 /// Sums at one look, or what was added since another.
 #[derive(Clone, Debug, Default)]
 struct Counted {
@@ -99,8 +106,7 @@ impl Counted {
             if process.pid == pid {
                 here += requests;
                 unsynced += process.counts.unsynced;
-            } else if &*process.command == "exe" || process.command.starts_with("cases") {
-                // This binary, started again.
+            } else if is_this_binary(&process.command) {
                 elsewhere += requests;
             }
         }
@@ -156,7 +162,7 @@ impl Lab {
         for case in cases {
             // What other processes of this machine received meanwhile is none of the case's.
             self.since().expect("the counts can be read");
-            let done = (case.run)(self);
+            let done = caught(|| (case.run)(self)).map_err(io::Error::other).flatten();
             let counted = self.since().expect("the counts can be read");
             let expectation = self.expected.take().unwrap_or(case.expected);
             let (expected, total) = (expectation.here + expectation.elsewhere, counted.here + counted.elsewhere);

@@ -5,6 +5,9 @@
 //! The binary needs nothing beside itself, so that it also runs inside other kernels.
 
 mod certainty;
+#[expect(dead_code, reason = "no case waits with it")]
+#[path = "../harness/mod.rs"]
+mod harness;
 mod lab;
 mod load;
 mod processes;

@@ -22,9 +22,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::api_server::{ApiServer, Scenario};
+use crate::harness::wait_for;
 use crate::pod::{Placement, basis, bind, configuration};
 use crate::runc::{Container, Runc};
-use crate::wait_for;
 
 pub const NODE: &str = "node-1";
 const NAMESPACE: &str = "weave";

@@ -6,6 +6,8 @@
 #[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../api_server/mod.rs"]
 mod api_server;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod lab;
 mod pod;
 mod runc;
@@ -17,8 +19,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use agent::commands::ask;
 use agent::scope::peer;
@@ -26,11 +27,10 @@ use agent::scope::plugin::socket_path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use harness::{caught, wait_for};
 use lab::{Driver, Hierarchy, Lab, NODE, Pod, Rendered, command, send};
 use runc::Container;
 
-/// Much longer than anything here takes; only a hang reaches it.
-const HANG: Duration = Duration::from_secs(60);
 /// What the chart mounts, and where Scope looks.
 const PLUGINS: &str = "/var/run/scope/plugins";
 /// The image's entry point; .ci/image compares it with the Dockerfile.
@@ -39,16 +39,15 @@ const ENTRY: &str = "/scope-http-requests";
 const BPF_AND_PERFMON: &str = "000000c000000000";
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("FAILED: {error:#}");
-            ExitCode::FAILURE
-        }
+    let mut tally = Tally::default();
+    if let Err(error) = run(&mut tally) {
+        tally.fail("what every check needs", &error);
     }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run() -> Result<()> {
+fn run(tally: &mut Tally) -> Result<()> {
     let folder =
         |name| env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set: run .ci/containers"));
     let (image, rendered) = (folder("IMAGE")?, folder("RENDERED")?);
@@ -66,23 +65,42 @@ fn run() -> Result<()> {
         }
         let lab = Lab::start(hierarchy, &image, ENTRY)?;
         let what = |what: &str| format!("{what}, cgroups: {hierarchy:?}");
-        check(&what("default values"), || as_rendered(&lab, &default))?;
-        check(&what("without the node's cgroups"), || without_cgroups(&lab, &default))?;
+        tally.check(&what("default values"), || as_rendered(&lab, &default));
+        tally.check(&what("without the node's cgroups"), || without_cgroups(&lab, &default));
     }
     let lab = Lab::start(Hierarchy::AsHere, &image, ENTRY)?;
-    check("values counts-only", || without_api_server(&lab, &counts_only))?;
-    check("values privileged-selinux", || on_the_nodes_network(&lab, &privileged))?;
-    check("capabilities, seccomp", || refused_by_the_kernel(&lab, &default))?;
-    check("no hostPID", || without_host_pids(&lab, &default))?;
-    check("pods that cannot start", || cannot_start(&lab, &default))?;
-    check("a token that is refused", || refused_by_the_api_server(&lab, &default))
+    tally.check("values counts-only", || without_api_server(&lab, &counts_only));
+    tally.check("values privileged-selinux", || on_the_nodes_network(&lab, &privileged));
+    tally.check("capabilities, seccomp", || refused_by_the_kernel(&lab, &default));
+    tally.check("no hostPID", || without_host_pids(&lab, &default));
+    tally.check("pods that cannot start", || cannot_start(&lab, &default));
+    tally.check("a token that is refused", || refused_by_the_api_server(&lab, &default));
+    Ok(())
 }
 
-fn check(what: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
-    let started = Instant::now();
-    act().with_context(|| what.to_owned())?;
-    println!("ok: {what}, {:.1} s", started.elapsed().as_secs_f64());
-    Ok(())
+/// How many checks went well and not.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn check(&mut self, what: &str, act: impl FnOnce() -> Result<()>) {
+        let started = Instant::now();
+        match caught(act).map_err(anyhow::Error::from).flatten() {
+            Ok(()) => {
+                self.passed += 1;
+                println!("ok: {what}, {:.1} s", started.elapsed().as_secs_f64());
+            }
+            Err(error) => self.fail(what, &error),
+        }
+    }
+
+    fn fail(&mut self, what: &str, error: &anyhow::Error) {
+        self.failed += 1;
+        println!("FAILED: {what}: {error:#}");
+    }
 }
 
 /// Every object in a file that Helm rendered.
@@ -106,18 +124,6 @@ fn with_security(documents: &[Value], field: &str, value: Value) -> Result<Value
     let mut pod = agent_pod(documents)?;
     pod["spec"]["containers"][0]["securityContext"][field] = value;
     Ok(pod)
-}
-
-/// Asks until there is an answer, or it has hung.
-pub fn wait_for<T>(what: &str, mut answer: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let started = Instant::now();
-    loop {
-        if let Some(answer) = answer()? {
-            return Ok(answer);
-        }
-        ensure!(started.elapsed() < HANG, "{what}: never");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// What a command in the container says, if it succeeds.

@@ -13,12 +13,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::harness::wait_for;
+
 const AGENT: &str = env!("CARGO_BIN_EXE_scope-http-requests");
 /// The agent's exit code where the kernel cannot count.
 const UNAVAILABLE: i32 = 69;
-/// Nothing takes so long on a machine that works, however busy it is.
-const DEADLINE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(20);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 
@@ -50,18 +49,6 @@ pub struct Lab {
     _prometheus_process: Running,
     _agent_process: Running,
     _folder: TempDir,
-}
-
-/// Waits until there is something.
-pub fn wait_for<T>(what: &str, mut find: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = find()? {
-            return Ok(found);
-        }
-        ensure!(Instant::now() < deadline, "waited {} s for {what}", DEADLINE.as_secs());
-        thread::sleep(POLL);
-    }
 }
 
 /// The project's folder.

@@ -4,6 +4,8 @@
 //! Needs root and a kernel that takes the probe, and Prometheus, which `.ci/setup test` installs. What is missing is
 //! skipped aloud, or fails where the environment says `REQUIRE_PROBE=1`.
 
+#[path = "../harness/mod.rs"]
+mod harness;
 mod lab;
 
 use std::collections::BTreeSet;
@@ -16,7 +18,8 @@ use agent::scope::plugin::socket_path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use lab::{Lab, Load, Missing, output, root, run, wait_for};
+use harness::{caught, wait_for};
+use lab::{Lab, Load, Missing, output, root, run};
 
 /// A name, and what happens; it gives what it found.
 type Check = (&'static str, fn(&Lab) -> Result<String>);
@@ -62,7 +65,7 @@ fn main() -> ExitCode {
     let (mut passed, mut failed) = (0, 0);
     for (name, check) in CHECKS {
         let begun = Instant::now();
-        match check(&lab) {
+        match caught(|| check(&lab)).map_err(anyhow::Error::from).flatten() {
             Ok(found) => {
                 passed += 1;
                 println!("{name:48} passed, {:.1} s: {found}", begun.elapsed().as_secs_f64());

@@ -7,8 +7,8 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use crate::client::{Address, exchange, gets, h2load, post, post_chunked};
-use crate::counting::identity::{Process, Tool, free_port, wait_for_port};
 use crate::nginx::{curl, data, fake_file};
+use crate::process::{Process, Tool, free_port, wait_for_port};
 use crate::session::{Missing, Session};
 
 /// Where distributions keep Apache's modules.

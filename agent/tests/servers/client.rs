@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::counting::identity::Tool;
+use crate::process::Tool;
 use crate::session::Session;
 
 const PATIENCE: Duration = Duration::from_secs(60);

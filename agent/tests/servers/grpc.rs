@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::counting::identity::Tool;
+use crate::process::Tool;
 use crate::programs::{Program, python_with, write};
 use crate::session::{Missing, Session};
 

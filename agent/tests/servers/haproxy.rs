@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
 use crate::client::{Address, exchange, gets, h2load, post, post_chunked};
-use crate::counting::identity::{Process, Tool, free_port, wait_for};
+use crate::harness::wait_for;
 use crate::nginx::{Nginx, curl, data, fake_file};
+use crate::process::{Process, Tool, free_port};
 use crate::session::Session;
 
 struct Haproxy {
@@ -25,6 +26,40 @@ fn ask(socket: &Path, question: &str) -> Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+/// What it says of its frontend and of itself.
+struct Figures {
+    /// Open now.
+    connections: u64,
+    requests: u64,
+    /// From clients.
+    bytes: u64,
+    /// Those of them that it let the kernel move.
+    spliced: u64,
+}
+
+impl Figures {
+    fn of(answers: &str) -> Result<Self> {
+        let mut rows = answers.trim_start_matches("# ").lines().map(|line| line.split(','));
+        let header = rows.next().context("show stat has a header")?;
+        let row = rows.find(|row| row.clone().next() == Some("front")).context("and the frontend's row")?;
+        let count = |counter| -> Result<u64> {
+            let mut columns = header.clone().zip(row.clone());
+            let (_, count) = columns.find(|(name, _)| *name == counter).with_context(|| format!("no {counter}"))?;
+            // Of mode tcp there are no requests.
+            if count.is_empty() { Ok(0) } else { Ok(count.parse()?) }
+        };
+        // Some versions write it `TotalSplicdedBytesOut`.
+        let line = answers.lines().find(|line| line.starts_with("TotalSpli"));
+        let (_, spliced) = line.and_then(|line| line.split_once(": ")).context("show info says how much it spliced")?;
+        Ok(Self {
+            connections: count("scur")?,
+            requests: count("req_tot")?,
+            bytes: count("bin")?,
+            spliced: spliced.parse()?,
+        })
+    }
 }
 
 impl Haproxy {
@@ -62,23 +97,14 @@ backend back
         Ok(Self { port, process, socket })
     }
 
-    /// One of the frontend's own counters.
-    fn frontend(&self, counter: &str) -> Result<u64> {
-        let table = ask(&self.socket, "show stat")?;
-        let mut lines = table.trim_start_matches("# ").lines().map(|line| line.split(','));
-        let header = lines.next().context("show stat has a header")?;
-        let row = lines.find(|row| row.clone().next() == Some("front")).context("and the frontend's row")?;
-        let (_, count) = header.zip(row).find(|(name, _)| *name == counter).context("and the counter")?;
-        Ok(count.parse()?)
-    }
-
-    /// How many bytes it let the kernel move.
-    fn spliced(&self) -> Result<u64> {
-        let facts = ask(&self.socket, "show info")?;
-        // Some versions write it `TotalSplicdedBytesOut`.
-        let line = facts.lines().find(|line| line.starts_with("TotalSpli"));
-        let (_, bytes) = line.and_then(|line| line.split_once(": ")).context("show info says how much it spliced")?;
-        Ok(bytes.parse()?)
+    /// What it has counted once its clients have gone. It adds up what a connection had bit by bit, and the rest at
+    /// the connection's end, after the client has seen that end.
+    fn at_rest(&self) -> Result<Figures> {
+        wait_for("HAProxy's connections to end", || {
+            // One question, so that all figures are of one time.
+            let figures = Figures::of(&ask(&self.socket, "show stat; show info")?)?;
+            Ok((figures.connections == 0).then_some(figures))
+        })
     }
 
     fn load(&self, session: &mut Session) -> Result<u64> {
@@ -108,7 +134,7 @@ pub fn http(session: &mut Session) -> Result<()> {
     let haproxy = Haproxy::start(session, "http", nginx.port, "", "")?;
     let sent = haproxy.load(session)?;
     session.sent(2 * sent);
-    let requests = haproxy.frontend("req_tot")?;
+    let requests = haproxy.at_rest()?.requests;
     haproxy.finish(session, requests)?;
     nginx.finish(session)?;
     Ok(())
@@ -120,7 +146,7 @@ pub fn tcp(session: &mut Session) -> Result<()> {
     let haproxy = Haproxy::start(session, "tcp", nginx.port, "", "")?;
     let sent = haproxy.load(session)?;
     session.sent(2 * sent);
-    ensure!(haproxy.spliced()? == 0, "HAProxy spliced without being told to");
+    ensure!(haproxy.at_rest()?.spliced == 0, "HAProxy spliced without being told to");
     haproxy.finish(session, sent)?;
     nginx.finish(session)?;
     Ok(())
@@ -134,8 +160,8 @@ pub fn tcp_splicing(session: &mut Session) -> Result<()> {
     let haproxy = Haproxy::start(session, "tcp", nginx.port, "", "option splice-request")?;
     let url = format!("http://127.0.0.1:{}/", haproxy.port);
     h2load(session, REQUESTS as usize, "--h1 -c 20", &url)?;
-    let bytes = haproxy.frontend("bin")?;
-    let read = bytes - haproxy.spliced()?;
+    let Figures { bytes, spliced, .. } = haproxy.at_rest()?;
+    let read = bytes.checked_sub(spliced).with_context(|| format!("of {bytes} bytes {spliced} were spliced"))?;
     let length = bytes / REQUESTS;
     ensure!(bytes % REQUESTS == 0 && read % length == 0, "requests were cut: {read} of {bytes} bytes read");
     ensure!(read < bytes / 2, "HAProxy hardly splices");

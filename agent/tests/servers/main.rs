@@ -9,6 +9,8 @@ mod apache;
 mod client;
 mod grpc;
 mod haproxy;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod nginx;
 mod not_http;
 mod probe;
@@ -21,6 +23,7 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use harness::caught;
 use probe::Probe;
 use session::{Missing, Outcome, Session};
 
@@ -149,7 +152,7 @@ fn run(probe: &mut Probe, case: fn(&mut Session) -> anyhow::Result<()>) -> (Opti
         let outcome = session.outcome(&probe.read()?.since(&before));
         Ok((outcome, probe.skipped_calls() - skipped_before))
     };
-    match attempt() {
+    match caught(&mut attempt).map_err(anyhow::Error::from).flatten() {
         Ok((outcome, skipped)) => {
             let complaints = outcome.complaints().join("; ");
             let verdict = if complaints.is_empty() {

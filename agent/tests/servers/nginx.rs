@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
 use crate::client::{Address, Connection, FAKE, exchange, fakes, gets, h2load, post, post_chunked};
-use crate::counting::identity::{Process, Tool, free_port, wait_for_port};
+use crate::harness::wait_for;
+use crate::process::{Process, Tool, free_port, wait_for_port};
 use crate::programs::Program;
 use crate::session::{Session, need_ipv6};
 
@@ -118,12 +119,15 @@ pub fn data(path: &Path) -> String {
 pub fn keep_alive(session: &mut Session) -> Result<()> {
     let nginx = Nginx::start(session, "")?;
     session.run(Tool::new("wrk")?.args("--threads 2 --connections 40 --duration 2s").arg(nginx.url("/")))?;
-    // Its own counter, of all workers. This last request is among them.
-    let status = session.folder().join("status");
-    session.run(Tool::new("curl")?.args("--silent --show-error --output").arg(&status).arg(nginx.url("/status")))?;
-    let status = fs::read_to_string(status)?;
-    let counters = status.lines().nth(2).context("the third line of stub_status has the counters")?;
-    let requests = counters.split_ascii_whitespace().nth(2).context("the third is that of requests")?.parse()?;
+    // Its own counter, of all workers, once nothing is left of what wrk sent. The requests that ask are among them.
+    let file = session.folder().join("status");
+    let requests = wait_for("wrk's connections to end", || {
+        session.run(Tool::new("curl")?.args("--silent --show-error --output").arg(&file).arg(nginx.url("/status")))?;
+        let status = fs::read_to_string(&file)?;
+        let counters = status.lines().nth(2).context("the third line of stub_status has the counters")?;
+        let requests = counters.split_ascii_whitespace().nth(2).context("the third is that of requests")?.parse()?;
+        Ok(status.starts_with("Active connections: 1 ").then_some(requests))
+    })?;
     session.sent(requests);
     nginx.finish(session)?;
     Ok(())

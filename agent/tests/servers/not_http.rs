@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use crate::client::{Address, Connection, fakes, h2load};
-use crate::counting::identity::{Tool, free_port, wait_for_port};
 use crate::nginx::{Nginx, curl};
+use crate::process::{Tool, free_port, wait_for_port};
 use crate::programs::write;
 use crate::session::Session;
 

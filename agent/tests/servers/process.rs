@@ -14,10 +14,9 @@ use std::{env, process};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::harness::wait_for;
 use crate::session::Missing;
 
-/// Nothing takes so long on a machine that works, however busy it is, an emulated one included.
-const DEADLINE: Duration = Duration::from_secs(300);
 /// What is left for a process that a failed case leaves behind.
 const LAST_WORD: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(2);
@@ -38,18 +37,6 @@ pub struct Process {
     output: PathBuf,
     errors: PathBuf,
     exit: Option<ExitStatus>,
-}
-
-/// Waits until there is something.
-pub fn wait_for<T>(what: &str, mut find: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = find()? {
-            return Ok(found);
-        }
-        ensure!(Instant::now() < deadline, "waited {} s for {what}", DEADLINE.as_secs());
-        thread::sleep(POLL);
-    }
 }
 
 /// A port that nobody listens on, on either loopback address.

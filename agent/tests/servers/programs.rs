@@ -9,8 +9,8 @@ use std::thread;
 use anyhow::{Result, anyhow, ensure};
 
 use crate::client::{Address, Connection, FAKE, exchange, gets, h2load, post, post_chunked};
-use crate::counting::identity::{Process, Tool, output};
 use crate::nginx::{curl, data, fake_file};
+use crate::process::{Process, Tool, output};
 use crate::session::Session;
 
 /// A running program.

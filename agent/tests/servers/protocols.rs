@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use rustix::process::Signal;
 
 use crate::client::h2load;
-use crate::counting::identity::{Tool, free_port, wait_for_port};
 use crate::nginx::Nginx;
 use crate::nginx::{curl, data, fake_file};
+use crate::process::{Tool, free_port, wait_for_port};
 use crate::session::Session;
 
 pub fn nghttpd(session: &mut Session) -> Result<()> {

@@ -7,8 +7,8 @@ use std::process;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use crate::counting::identity::{Process, Tool};
 use crate::probe::Count;
+use crate::process::{Process, Tool};
 
 /// A program that is not installed, or something that this machine lacks.
 #[derive(Debug, thiserror::Error)]

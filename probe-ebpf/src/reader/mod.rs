@@ -6,9 +6,10 @@ mod user;
 
 use aya_ebpf::helpers::bpf_loop;
 use common::connection::Connection;
+use common::event::Event;
 use common::failure::Failure;
+use common::machine::{Read, Source, turn};
 use common::maps::Version;
-use common::stream::{Event, Read, Source, turn};
 use common::window::{SLACK, Window};
 use common::word;
 use core::ffi::c_void;

@@ -1,0 +1,24 @@
+//! What `Stream::detail` says while a request line is read, and then while a head is. PURE.
+
+/// Kinds of method, in the low half of `Stream::detail`.
+pub(super) mod method {
+    pub(in crate::http1) const OTHER: u8 = 0;
+    pub(in crate::http1) const CONNECT: u8 = 1;
+    pub(in crate::http1) const PRI: u8 = 2;
+    pub(in crate::http1) const PROXY: u8 = 3;
+    pub(in crate::http1) const MASK: u8 = 0x0f;
+    /// The target of a PRI request is `*`: it may be the HTTP/2 preface.
+    pub(in crate::http1) const ASTERISK: u8 = 0x10;
+    /// The version is HTTP/1.1.
+    pub(in crate::http1) const HTTP_1_1: u8 = 0x20;
+    /// The version is HTTP/2.0, after `PRI *`.
+    pub(in crate::http1) const HTTP_2: u8 = 0x40;
+}
+
+/// Fields that decide about framing, as `Stream::detail` while a head is read.
+pub(super) mod field {
+    pub(in crate::http1) const NONE: u8 = 0;
+    pub(in crate::http1) const CONTENT_LENGTH: u8 = 1;
+    pub(in crate::http1) const TRANSFER_ENCODING: u8 = 2;
+    pub(in crate::http1) const UPGRADE: u8 = 3;
+}

@@ -1,0 +1,122 @@
+//! HTTP/1 framing: finds request lines and the ends of messages (RFC 9112), resumable at any byte. PURE.
+//!
+//! It hands out [`step`]; each file is a part of a message, or of what may stand before one.
+//!
+//! Most steps look at one byte. Those that most bytes of real traffic go through (the request
+//! line, field lines that do not matter) look at eight at a time, and fall back to single bytes
+//! where a window ends. Both ways must agree: tests cut every message at every byte.
+
+mod body;
+mod chunks;
+mod content_length;
+mod detail;
+mod fields;
+mod framing_fields;
+mod line;
+mod method;
+mod no_request;
+mod proxy;
+mod request_line;
+mod transfer_encoding;
+
+use crate::event::Event;
+use crate::stream::{Phase, Stream};
+use crate::window::Window;
+use body::ends_head;
+use chunks::{chunk_end, chunk_size, chunk_size_end, trailer_end, trailer_start};
+use content_length::content_length;
+use detail::field;
+use fields::{decides, pass_lines};
+use framing_fields::{field_name, head_end, special_line};
+use line::line_feed;
+use method::{method, method_byte};
+use proxy::{proxy_header, proxy_signature};
+use request_line::{no_request_line, request, request_end, start_byte, target, version, version_byte};
+use transfer_encoding::transfer_encoding;
+
+/// Where a step stopped, and what it found.
+type Step = (u32, Event);
+
+/// Reads on from `at` (below `end`), at least one byte or one change of phase.
+///
+/// An ordinary request takes one step. Each piece of code stands here once, in the order in which
+/// ordinary traffic goes through it: the verifier follows every way through this function.
+#[inline(always)]
+pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> Step {
+    let mut at = at;
+    let mut event = Event::NONE;
+    if stream.phase == Phase::FieldStart && (stream.detail != field::NONE || decides(window, at.into(), end.into())) {
+        return special_line(stream, window, at, end);
+    }
+    if matches!(stream.phase, Phase::Begin | Phase::Start) {
+        let length = method(stream, window.word(at), end - at);
+        if length == 0 {
+            return (at + 1, start_byte(stream, window.byte(at)));
+        }
+        at += length;
+    }
+    if stream.phase == Phase::Target && at < end {
+        at = target(stream, window, at, end);
+        if stream.phase != Phase::Version || at >= end {
+            return (at, Event::NONE);
+        }
+        let length = version(stream, window, at, end);
+        if length != 0 {
+            at += length;
+            event = request(stream);
+        }
+    }
+    if stream.phase.is_field_line() {
+        let line_start = stream.phase == Phase::FieldStart;
+        let (next, line_start) = pass_lines(window, at, end, line_start);
+        stream.enter(if line_start { Phase::FieldStart } else { Phase::FieldRest });
+        if line_start && next < end && ends_head(stream, window.word(next), end - next) {
+            stream.enter(if stream.left > 0 { Phase::Body } else { Phase::Start });
+            return (next + 2, event);
+        }
+        return (next, event);
+    }
+    if stream.phase.is_rest_of_line() {
+        let (next, found) = line_feed(window, at, end);
+        if found {
+            end_line(stream);
+        }
+        return (next, Event::NONE);
+    }
+    if at >= end {
+        return (at, Event::NONE);
+    }
+    (at + 1, one_byte(stream, window.byte(at)))
+}
+
+/// Phases that look at single bytes. Each takes the byte or, where it belongs to the next phase,
+/// hands it on.
+#[inline(always)]
+fn one_byte(stream: &mut Stream, byte: u8) -> Event {
+    match stream.phase {
+        Phase::Method => method_byte(stream, byte),
+        Phase::TargetEnd => no_request_line(stream, byte),
+        Phase::Version => version_byte(stream, byte),
+        Phase::RequestEnd => request_end(stream, byte),
+        Phase::FieldName => field_name(stream, byte),
+        Phase::ContentLength => content_length(stream, byte),
+        Phase::TransferEncoding => transfer_encoding(stream, byte),
+        Phase::HeadEnd => head_end(stream, byte),
+        Phase::ChunkSize => chunk_size(stream, byte),
+        Phase::ChunkEnd => chunk_end(stream, byte),
+        Phase::TrailerStart => trailer_start(stream, byte),
+        Phase::TrailerEnd => trailer_end(stream, byte),
+        Phase::ProxySignature => proxy_signature(stream, byte),
+        _ => proxy_header(stream, byte),
+    }
+}
+
+/// The line whose rest did not matter is over.
+#[inline(always)]
+fn end_line(stream: &mut Stream) {
+    match stream.phase {
+        Phase::TrailerRest => stream.enter(Phase::TrailerStart),
+        Phase::ChunkExtension => chunk_size_end(stream),
+        _ => stream.enter(Phase::Start),
+    }
+}
