@@ -283,6 +283,31 @@ dependencies:
 """
 
 
+def probes(values):
+    container = pods(values)[0]["containers"][0]
+    return {kind: container.get(f"{kind}Probe") for kind in ["startup", "liveness", "readiness"]}
+
+
+def check_probes():
+    """No command is run in a pod that has started, and strangers at the metrics' port cannot end one."""
+    for name, _, values in value_sets():
+        found = probes(values)
+        waits = [int(word.removeprefix("--wait=")) for word in found["startup"]["exec"]["command"] if word.startswith("--wait=")]
+        in_time = waits and 0 < waits[0] < found["startup"]["timeoutSeconds"]
+        check(f"{name}: one command waits for the start, and answers before it is cut off", in_time, found["startup"])
+        check(f"{name}: no command afterwards", found["liveness"] is None and "exec" not in (found["readiness"] or {}), found)
+    on = probes({"metrics": {"enabled": True}})
+    check("ready is asked at the metrics' port", on["readiness"]["httpGet"] == {"path": "/health/ready", "port": "metrics"}, on)
+    elsewhere = probes({"metrics": {"enabled": True, "address": "127.0.0.1"}})
+    check("not where the kubelet cannot reach it", elsewhere["readiness"] is None, elsewhere)
+    liveness = {"periodSeconds": 300, "timeoutSeconds": 5}
+    wanted = probes({"metrics": {"enabled": True}, "probes": {"liveness": liveness}})["liveness"]
+    check("liveness, if wanted, is never asked where strangers are", wanted and wanted.keys() == {"exec", *liveness}, wanted)
+    short = probes({"probes": {"startup": {"timeoutSeconds": 2}}})["startup"]
+    check("a short startup probe does not wait", "--wait=0" in short["exec"]["command"], short)
+    return "probes: one command at the start, none afterwards"
+
+
 def check_umbrella():
     """The chart as a dependency that is switched by a value, beside what the umbrella says to all its charts."""
     with tempfile.TemporaryDirectory() as folder:
@@ -457,7 +482,7 @@ def main():
             path.write_text(text)
             print(f"wrote {path.relative_to(ROOT)}")
         return
-    for step in [check_lint, check_versions, check_image, check_bad_values, check_least_privilege, check_nodes, check_test, check_umbrella, check_notes, check_metrics, check_upgrade, check_manifests, check_objects]:
+    for step in [check_lint, check_versions, check_image, check_bad_values, check_least_privilege, check_nodes, check_test, check_probes, check_umbrella, check_notes, check_metrics, check_upgrade, check_manifests, check_objects]:
         before = len(failures)
         passed = step()
         if len(failures) == before:
