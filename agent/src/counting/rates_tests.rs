@@ -1,6 +1,7 @@
 //! Rows for the rates: readings in, rates and totals out. PURE.
 use super::*;
 use crate::counting::counts::Pid;
+use crate::pods::cgroup::{ContainerId, PodUid};
 use proptest::prelude::*;
 
 fn key(tgid: u32) -> ProcessKey {
