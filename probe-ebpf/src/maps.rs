@@ -9,6 +9,7 @@ use common::failure::Failure;
 use common::maps::{Counts, Events, MARKED, MAX_PROCESSES, Process, ProcessKey};
 use core::ptr::{from_ref, null_mut};
 
+use crate::cgroups::Names;
 use crate::kernel::bounded;
 use crate::reader::Job;
 use crate::turns::Seen;
@@ -45,6 +46,10 @@ static EVENTS: PerCpuArray<Events, 1> = PerCpuArray::new();
 /// The read being processed. One program at a time runs on a CPU, so one a CPU is enough.
 #[btf_map]
 static JOBS: PerCpuArray<Job, 1> = PerCpuArray::new();
+
+/// The names of cgroups while they are read. As above.
+#[btf_map]
+static NAMES: PerCpuArray<Names, 1> = PerCpuArray::new();
 
 /// What the first of two programs saw.
 #[btf_map]
@@ -85,6 +90,12 @@ pub(crate) fn mark(slot: u32) {
 pub(crate) fn job<'a>() -> Option<&'a mut Job> {
     // SAFETY: per CPU, and one program at a time runs on a CPU.
     unsafe { JOBS.get_ptr_mut(0)?.as_mut() }
+}
+
+#[inline(always)]
+pub(crate) fn names<'a>() -> Option<&'a mut Names> {
+    // SAFETY: per CPU, and one program at a time runs on a CPU.
+    unsafe { NAMES.get_ptr_mut(0)?.as_mut() }
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@ pub mod history;
 pub mod identity;
 pub mod living;
 pub mod overview;
-mod placing;
+pub mod placing;
 pub mod rates;
 pub mod snapshot;
 pub mod summary;

@@ -9,12 +9,13 @@ use std::time::Duration;
 use common::maps::{Counts, ProcessKey};
 
 use crate::counting::counts::{ProcessCounts, Reading, add, less, more, requests};
-use crate::counting::ended::{Graveyard, Remains};
+use crate::counting::ended::Graveyard;
 use crate::counting::history::REPEATED_TICKS;
 use crate::counting::identity::Identity;
-use crate::counting::living::{Place, Process, Processes};
+use crate::counting::living::{Process, Processes, Standing};
 pub use crate::counting::placing::Located;
-use crate::counting::placing::{Outcome, Placing};
+use crate::counting::placing::{Outcome, Placing, Rest};
+use crate::counting::snapshot::PlacedRemains;
 use crate::pods::index::Pods;
 
 /// Everything known of one process over time.
@@ -73,6 +74,8 @@ pub struct Rates {
     departed: Vec<Departed>,
     /// Those whose pod was not looked for yet.
     newcomers: Vec<ProcessKey>,
+    /// Those whose pod is not known yet.
+    awaited: Vec<ProcessKey>,
     placing: Placing,
     ended: Ended,
     graveyard: Graveyard,
@@ -96,6 +99,7 @@ impl Rates {
             unrated: Vec::new(),
             departed: Vec::new(),
             newcomers: Vec::new(),
+            awaited: Vec::new(),
             placing: Placing::default(),
             ended: Ended::default(),
             graveyard: Graveyard::default(),
@@ -160,22 +164,31 @@ impl Rates {
         elapsed
     }
 
-    /// Looks for the pods of processes: of those that are new, and of all if the pods have changed. Processes of one
+    /// Looks for the pods of processes: of those that are new or wait, and of all if the pods have changed. Processes of one
     /// container share the answer.
     pub fn locate(&mut self, pods: &Pods) {
         let mut asked = std::mem::take(&mut self.newcomers);
-        if self.placing.begin(pods) {
+        asked.append(&mut self.awaited);
+        let all_anew = self.placing.begin(pods, self.now);
+        if all_anew {
             asked = self.series.keys().copied().collect();
         }
         for key in asked {
             let Some(series) = self.series.get_mut(&key) else { continue };
+            let before = series.outcome.take().filter(|_| !all_anew);
             let (outcome, place) = self.placing.find(&series.process.identity.candidates, pods);
             series.outcome = Some(outcome);
             if series.index.is_some() {
+                before.into_iter().for_each(|before| self.placing.leave(before));
                 self.placing.enter(outcome);
             }
-            if series.process.place != place {
-                Arc::make_mut(&mut series.process).place = place;
+            let standing = outcome.standing();
+            if standing == Standing::Awaited {
+                self.awaited.push(key);
+            }
+            if series.process.place != place || series.process.standing != standing {
+                let process = Arc::make_mut(&mut series.process);
+                (process.place, process.standing) = (place, standing);
                 series.publish(&mut self.live);
             }
         }
@@ -245,10 +258,18 @@ impl Rates {
         ended
     }
 
-    /// What is left of ended processes, by cgroup, and where that was: if the pod is still there, or a process lives in
-    /// that container.
-    pub fn remains(&self, pods: &Pods) -> impl Iterator<Item = (&Remains, Option<Arc<Place>>)> {
-        self.graveyard.iter().map(|remains| (remains, self.placing.of_ended(&remains.candidates, pods)))
+    /// What is left of ended processes, by cgroup, and where that belongs.
+    pub fn remains(&self, pods: &Pods) -> impl Iterator<Item = PlacedRemains> {
+        self.graveyard.iter().map(|remains| {
+            let Rest { place, standing, is_there } = self.placing.of_ended(&remains.candidates, pods);
+            PlacedRemains { remains: remains.clone(), place, standing, is_there }
+        })
+    }
+
+    /// What is left of the cgroups of which too many were to be kept.
+    #[must_use]
+    pub fn forgotten(&self) -> Counts {
+        self.graveyard.forgotten()
     }
 
     /// Takes a process out of those that live, once.

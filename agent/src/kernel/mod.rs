@@ -7,6 +7,7 @@ mod constants;
 mod counters;
 mod error;
 mod hook;
+mod names;
 mod namespace;
 mod pages;
 mod patch;

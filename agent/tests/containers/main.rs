@@ -8,6 +8,8 @@
 mod api_server;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../hierarchy/mod.rs"]
+mod hierarchy;
 mod lab;
 mod pod;
 mod runc;
