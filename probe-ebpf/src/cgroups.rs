@@ -4,15 +4,20 @@
 //! The outermost names come first and are kept where room ends, so that no name that a container gave itself pushes out
 //! the one that its runtime gave.
 
+use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_loop};
+use aya_ebpf::macros::btf_map;
 use common::layout::Cgroups;
 use common::maps::{CGROUP_BYTES, Process};
 use core::ffi::c_void;
 use core::ptr::from_mut;
 
 use crate::kernel::{bounded, constant, read_kernel};
-use crate::maps;
+
+/// The names while they are read. One program at a time runs on a CPU, so one a CPU is enough.
+#[btf_map]
+static NAMES: PerCpuArray<Names, 1> = PerCpuArray::new();
 
 /// Names are kept of the levels above this one, of which the outermost has none.
 const LEVELS: u32 = 16;
@@ -28,7 +33,7 @@ const LEVEL_MASK: i32 = LEVELS as i32 - 1;
 
 /// What is written before it is copied to a process.
 #[repr(C)]
-pub(crate) struct Names {
+struct Names {
     /// The nodes of one hierarchy (`struct kernfs_node *`), by level.
     nodes: [u64; LEVELS as usize],
     text: [u8; (BEGINS + NAME_BYTES) as usize],
@@ -51,7 +56,7 @@ pub(crate) fn note(process: &mut Process) {
     if constant!(cgroups.node_name) == 0 {
         return;
     }
-    if let Some(names) = maps::names() {
+    if let Some(names) = names() {
         names.length = 0;
         // SAFETY: no arguments.
         let task = unsafe { bpf_get_current_task_btf() } as u64;
@@ -100,7 +105,7 @@ fn append(names: &mut Names, cgroup: u64) {
 
 /// `long callback(u64 index, void *context)`: notes a node and goes one level up; 1 at the outermost.
 extern "C" fn ascend(_index: u64, ascent: *mut Ascent) -> i64 {
-    let Some(names) = maps::names() else { return 1 };
+    let Some(names) = names() else { return 1 };
     // SAFETY: `append` gave it to `bpf_loop`.
     let ascent = unsafe { &mut *ascent };
     if ascent.level == 0 {
@@ -118,7 +123,7 @@ extern "C" fn ascend(_index: u64, ascent: *mut Ascent) -> i64 {
 
 /// `long callback(u64 index, void *context)`: appends the name of the next level; 1 behind the innermost.
 extern "C" fn append_name(index: u64, _: *mut Ascent) -> i64 {
-    let Some(names) = maps::names() else { return 1 };
+    let Some(names) = names() else { return 1 };
     let level = index as u32 + 1;
     if level > names.level || level >= LEVELS || names.length >= CGROUP_BYTES as u32 {
         return 1;
@@ -138,6 +143,12 @@ extern "C" fn append_name(index: u64, _: *mut Ascent) -> i64 {
     }
     names.length += length as u32;
     0
+}
+
+#[inline(always)]
+fn names<'a>() -> Option<&'a mut Names> {
+    // SAFETY: per CPU, and one program at a time runs on a CPU.
+    unsafe { NAMES.get_ptr_mut(0)?.as_mut() }
 }
 
 #[inline(always)]
