@@ -60,7 +60,7 @@ fn count(config: Config) -> ExitCode {
     let lines = telemetry::start(&config, terminal::wanted(config.terminal));
     let probe = config.probe;
     let result = runtime().and_then(|runtime| {
-        let processes = ProcessTable::new().with_cgroups(&config.cgroup_root);
+        let processes = ProcessTable::new();
         let result = runtime.block_on(run(
             config,
             lines.clone(),

@@ -8,6 +8,7 @@ mod counters;
 mod error;
 mod excerpt;
 mod hook;
+mod names;
 mod namespace;
 mod pages;
 mod patch;
