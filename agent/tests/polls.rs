@@ -65,7 +65,7 @@ fn counted(pid: u32) -> ProcessCounts {
         key: ProcessKey { start_ns: 1, tgid: pid, reserved: 0 },
         pid: Some(Pid(pid)),
         command: "server".into(),
-        cgroup_id: 1,
+        candidates: Arc::default(),
         counts: Counts::default(),
     }
 }

@@ -1,17 +1,20 @@
 //! Requests by pod and container, or by process if asked: bounded, and no series ever falls. PURE.
 //!
-//! At the limit those make room that can grow no more: of processes that have ended, and of pods without any. What a
-//! process received between two ticks is added to the series that it belongs to at the second: so a series goes
-//! on when its processes end, its pod is deleted, or a pod of the same name comes back.
+//! What a process received between two ticks is added to the series that it belongs to at the second: so a series goes
+//! on when its processes end, its pod is deleted, or a pod of the same name comes back. What has a pod without a name yet
+//! waits for it ([`super::waiting`]). At the limit those make room that can grow no more: of processes that have ended,
+//! and of containers without any.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use common::maps::Counts;
 
+use super::waiting::{Named, Waiting};
 use crate::counting::counts::add;
 use crate::counting::rates::Located;
-use crate::counting::snapshot::{Process, Snapshot};
+use crate::counting::snapshot::{Process, Snapshot, Standing};
+use crate::pods::index::Pods;
 
 /// Label sets kept at a time. What finds no room is counted as [`OTHER`].
 pub const MAX_SERIES: usize = 5_000;
@@ -22,6 +25,9 @@ pub const IDLE_TICKS: u64 = 15 * 60;
 
 /// The namespace under which requests are counted that found no room; no real one has such a name.
 pub const OTHER: &str = "_other";
+
+/// The namespace under which requests are counted whose pod is not known and is no longer waited for.
+pub const UNKNOWN: &str = "_unknown";
 
 /// By what requests are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,19 +54,28 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// With what is not of the process itself left empty.
     fn of(process: &Process, grouping: Grouping) -> Self {
         let mut labels = Self::default();
-        if let Some(place) = &process.place {
-            labels.namespace = place.namespace.clone();
-            labels.pod = place.pod.clone();
-            labels.container = place.container.clone().unwrap_or_default();
-        }
         if grouping == Grouping::Process {
             let identity = &process.identity;
             labels.pid = identity.pid.map_or_else(Box::default, |pid| pid.0.to_string().into());
             labels.command = identity.command.as_str().into();
         }
         labels
+    }
+
+    fn placed(self, process: &Process) -> Self {
+        match (&process.place, process.standing) {
+            (Some(place), _) => Self {
+                namespace: place.namespace.clone(),
+                pod: place.pod.clone(),
+                container: place.container.clone().unwrap_or_default(),
+                ..self
+            },
+            (None, Standing::Outside) => self,
+            (None, _) => Self { namespace: UNKNOWN.into(), ..self },
+        }
     }
 }
 
@@ -80,6 +95,8 @@ pub struct Totals {
     pub series: HashMap<Arc<Labels>, Series>,
     /// What found no room.
     pub other: Counts,
+    /// What waits for the name of its pod or container.
+    pub waiting: Counts,
     /// What the series had that made room.
     pub retired: Counts,
     /// How many these were.
@@ -95,6 +112,7 @@ pub struct Tally {
     limit: usize,
     /// Copied by a tick only while somebody renders it.
     totals: Arc<Totals>,
+    waiting: Waiting,
     /// The tick at which idle and dead series were last looked for.
     searched_at: u64,
     /// Those found dead then, the one last that did not grow for longest.
@@ -111,6 +129,7 @@ impl Tally {
             grouping,
             limit: MAX_SERIES,
             totals: Arc::default(),
+            waiting: Waiting::default(),
             searched_at: 0,
             dead: Vec::new(),
             living: HashSet::new(),
@@ -124,15 +143,23 @@ impl Tally {
     }
 
     /// Adds what a tick brought. Each tick must be given, once.
-    pub fn take(&mut self, snapshot: &Snapshot) {
+    pub fn take(&mut self, snapshot: &Snapshot, pods: &Pods) {
+        for Named { labels, counts } in self.waiting.released(pods, snapshot.sequence) {
+            add(self.place_for(&labels, snapshot), &counts);
+        }
         for grown in &snapshot.grown {
             let labels = Labels::of(&grown.process, self.grouping);
-            add(self.place_for(&labels, snapshot), &grown.counts);
+            if !self.waiting.takes(&grown.process, &labels, &grown.counts, snapshot.sequence) {
+                add(self.place_for(&labels.placed(&grown.process), snapshot), &grown.counts);
+            }
         }
         (self.dead, self.living) = Default::default();
-        let Located { found, unknown, outside } = snapshot.located;
-        let lookups = &mut Arc::make_mut(&mut self.totals).lookups;
+        let totals = Arc::make_mut(&mut self.totals);
+        totals.waiting = self.waiting.sum();
+        let Located { found, awaited, unknown, outside } = snapshot.located;
+        let lookups = &mut totals.lookups;
         lookups.found += found;
+        lookups.awaited += awaited;
         lookups.unknown += unknown;
         lookups.outside += outside;
     }
@@ -186,10 +213,10 @@ impl Tally {
     }
 
     fn find_dead(&mut self, snapshot: &Snapshot) {
-        self.living = snapshot.processes.iter().map(|process| Labels::of(process, self.grouping)).collect();
+        let labels = |process: &Process| Labels::of(process, self.grouping).placed(process);
+        self.living = snapshot.processes.iter().map(labels).collect();
         // What grows at this tick may not have been added yet, and would come back at once.
-        let growing: HashSet<_> =
-            snapshot.grown.iter().map(|grown| Labels::of(&grown.process, self.grouping)).collect();
+        let growing: HashSet<_> = snapshot.grown.iter().map(|grown| labels(&grown.process)).collect();
         let is_dead = |labels: &Labels| !self.living.contains(labels) && !growing.contains(labels);
         let dead = self.totals.series.iter().filter(|(labels, _)| is_dead(labels));
         let mut dead: Vec<_> = dead.map(|(labels, series)| (series.grown_at, Arc::clone(labels))).collect();

@@ -288,6 +288,6 @@ impl PodWatch {
     fn well(&mut self) {
         self.on_probation = false;
         self.talk.recovered();
-        self.state.send_if_modified(|state| std::mem::replace(state, State::Watching) != State::Watching);
+        self.state.send_if_modified(State::note_well);
     }
 }
