@@ -79,7 +79,7 @@ impl<'a> Processes<'a> {
         write_key(json, Topology::Process);
         write(json, &topology);
         json.truncate(json.len() - NODES_END.len());
-        let pieces = Pieces::new(source, self.highest);
+        let pieces = Pieces::new(source, self.reported.len(), self.highest);
         for (index, (pid, process)) in self.reported.iter().enumerate() {
             if index > 0 {
                 json.push(b',');
@@ -145,10 +145,12 @@ struct Pieces {
     /// What histories are asked as of.
     now: u64,
     extent: Extent,
+    /// How many processes are reported.
+    processes: usize,
 }
 
 impl Pieces {
-    fn new(source: &Source, highest: f32) -> Self {
+    fn new(source: &Source, processes: usize, highest: f32) -> Self {
         let mut host = Vec::new();
         write(&mut host, &source.host);
         host.pop();
@@ -164,6 +166,7 @@ impl Pieces {
             entry: format!(r#":{{"timestamp":"{newest}","value":"#).into_bytes(),
             now: source.snapshot.now,
             extent: source.content.extent,
+            processes,
         }
     }
 
@@ -174,7 +177,7 @@ impl Pieces {
         json.extend_from_slice(&self.metric);
         self.write_samples(json, process);
         json.extend_from_slice(&self.scale);
-        if self.extent.details(pid) {
+        if self.extent.details(pid, self.processes) {
             json.extend_from_slice(&self.latest);
             write(json, &process.requests());
             json.extend_from_slice(br#""}"#);

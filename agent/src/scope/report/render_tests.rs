@@ -132,22 +132,26 @@ fn what_scopes_reporters_do_not_know_has_a_name() {
 
 #[test]
 fn a_reader_of_each_tick_gets_what_it_does_not_have() {
-    let turn = |reports, ticks| {
+    let few = in_pods();
+    let many = crowded(30);
+    let turn = |state: &Snapshot, reports, ticks| {
         let content = Content { extent: Extent::after(reports, ticks), ..Content::WHOLE };
-        let report: Value = serde_json::from_slice(&render(&in_pods(), content, Vec::new()).json).unwrap();
+        let report: Value = serde_json::from_slice(&render(state, content, Vec::new()).json).unwrap();
         let nodes = report["Process"]["nodes"].as_object().unwrap();
-        assert_eq!(nodes.len(), 5);
-        let ticks = nodes["node-1;1"]["metrics"][RATE]["samples"].as_array().unwrap().len();
-        assert_eq!(sums_of(&report, "Host", "node-1;<host>").0.len(), ticks);
-        assert_eq!(sums_of(&report, "Pod", "uid-of-web-1;<pod>").2, "16", "of few there is all");
+        assert_eq!(nodes.len(), state.processes.len());
+        let ticks = nodes.values().map(|node| node["metrics"][RATE]["samples"].as_array().unwrap().len()).max();
+        assert_eq!(Some(sums_of(&report, "Host", "node-1;<host>").0.len()), ticks);
         let told = nodes.iter().filter(|(_, node)| node.get("latest").is_some());
-        let told: Vec<_> = told.inspect(|(_, node)| assert!(node["latest"][TOTAL]["value"].is_string())).collect();
-        (ticks, told.into_iter().map(|(id, _)| id.strip_prefix("node-1;").unwrap().to_owned()).collect::<String>())
+        let told = told.inspect(|(_, node)| assert!(node["latest"][TOTAL]["value"].is_string()));
+        (ticks.unwrap(), told.map(|(id, _)| id.clone()).collect::<std::collections::BTreeSet<_>>())
     };
-    assert_eq!(
-        [turn(0, u64::MAX), turn(1, 1), turn(2, 1), turn(3, 2)],
-        [(3, "12345".to_owned()), (1, "14".to_owned()), (1, "25".to_owned()), (2, "3".to_owned()),]
-    );
+    for (reports, ticks, expected) in [(0, u64::MAX, 3), (1, 1, 1), (2, 1, 1), (3, 2, 2)] {
+        let (ticks, told) = turn(&few, reports, ticks);
+        assert_eq!((ticks, told.len()), (expected, 5), "of few there is all");
+    }
+    let told: Vec<_> = (1..=5).map(|reports| turn(&many, reports, 1).1).collect();
+    assert!(told.iter().all(|told| told.len() < 1200), "{:?}", told.iter().map(|told| told.len()).collect::<Vec<_>>());
+    assert_eq!(told.iter().flatten().collect::<std::collections::BTreeSet<_>>().len(), MAX_REPORTED_PROCESSES);
 }
 
 #[test]
