@@ -161,6 +161,19 @@ async fn idle_clients_keep_nobody_out() {
 }
 
 #[tokio::test]
+async fn who_has_asked_is_answered_however_many_come_behind() {
+    let server = start(LIMITS, 0).await;
+    // All lie in the backlog: the server has the same thread and runs only while this waits.
+    let mut asking = std::net::TcpStream::connect(server.address).unwrap();
+    std::io::Write::write_all(&mut asking, b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let idle = (0..3 * LIMITS.share).map(|_| std::net::TcpStream::connect(server.address).unwrap());
+    let _idle: Vec<_> = idle.collect();
+    asking.set_nonblocking(true).unwrap();
+    let answer = until_closed(&mut TcpStream::from_std(asking).unwrap()).await;
+    assert!(answer.ends_with("Prometheus "), "{answer:?}");
+}
+
+#[tokio::test]
 async fn one_address_has_its_share_and_others_theirs() {
     let server = start(Limits { connections: 8, share: 4, ..LIMITS }, 32 << 20).await;
     let mut greedy = Vec::new();

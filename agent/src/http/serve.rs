@@ -114,6 +114,8 @@ pub async fn serve<L: Listener + Send + Sync, A: Answering>(
                         let (client, answering) = (Client::new(), answering(&stream));
                         let served = connection((stream, client.clone()), answering, limits, shutdown.clone());
                         connections.seat(served, peer, client);
+                        // Who has asked already has its answer under way before a later one could take its place.
+                        yield_now().await;
                     } else {
                         tracing::debug!(?limits, "connection refused: too many are being answered");
                     }
