@@ -4,6 +4,7 @@
 
 use crate::counting::overview::{self, Overview};
 use crate::health::Question;
+use crate::printable::printable_lines;
 use crate::scope::plugin::{PluginsRoot, is_served, socket_path};
 use crate::scope::report::ID;
 use crate::settings::cli::{self, Call, Request};
@@ -134,6 +135,7 @@ fn split(answer: &[u8]) -> Option<(u16, String)> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let body = String::from_utf8(answer[end + 4..].to_vec()).ok()?;
+    // Somebody else may own that socket.
+    let body = printable_lines(std::str::from_utf8(&answer[end + 4..]).ok()?);
     Some((status, body))
 }

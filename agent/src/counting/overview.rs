@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::counting::counts::requests;
 use crate::counting::history::LENGTH;
-use crate::counting::identity::{Identity, printable};
+use crate::counting::identity::Identity;
 use crate::counting::snapshot::{Place, Process, Snapshot};
 use crate::counting::summary::{busiest, joined, losses};
+use crate::printable::printable;
 
 /// Where it is found on the plugin socket.
 pub const PATH: &str = "/overview";
