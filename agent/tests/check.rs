@@ -129,6 +129,19 @@ async fn check_api_server(scenario: Scenario, pods: usize, expected: &[(&str, &s
     drop(folder);
 }
 
+/// The proxy would not answer.
+#[tokio::test]
+async fn an_api_server_on_this_machine_is_asked_without_a_proxy() {
+    let server = ApiServer::start(Scenario::Serve).await;
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = server.write_kubeconfig(folder.path(), &json!({}));
+    let run = move || {
+        Outcome::of(&["env", "HTTPS_PROXY=http://127.0.0.1:1"], &["--node-name=node-1"], Some(&kubeconfig))
+    };
+    let outcome = tokio::task::spawn_blocking(run).await.unwrap();
+    assert_eq!(outcome.of_check("API server")[1], ["ok", "pods may be watched", ""]);
+}
+
 #[tokio::test]
 async fn what_an_api_server_answers() {
     check_api_server(Scenario::Serve, 2, &[("ok", "lists 2 pods of the node \"node-1\""), ("ok", "may be watched")])

@@ -3,8 +3,10 @@
 pub mod cgroup;
 pub mod cgroup_ids;
 pub mod cgroup_tree;
+pub mod cluster;
 pub mod index;
 pub mod news;
 pub mod object;
+mod pauses;
 pub mod trouble;
 pub mod watch;

@@ -50,7 +50,7 @@ fn without_anything_the_defaults_hold() {
         cgroup_root: "/sys/fs/cgroup".into(),
         topologies: Topologies::ALL,
         log_format: LogFormat::Auto,
-        log_level: "info,kube_runtime=error,kube_client=error".into(),
+        log_level: "info".into(),
         terminal: When::Auto,
         colour: true,
     };

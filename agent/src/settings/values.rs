@@ -15,9 +15,8 @@ use crate::scope::plugin::{DEFAULT_PLUGINS_ROOT, PluginsRoot};
 use crate::scope::topologies::Topologies;
 use crate::terminal::When;
 
-/// What is logged by default. The watch on pods says itself what fails, once and with advice; kube
-/// would say it again at each attempt.
-pub const DEFAULT_LOG_LEVEL: &str = "info,kube_runtime=error,kube_client=error";
+/// What is logged by default.
+pub const DEFAULT_LOG_LEVEL: &str = "info";
 
 /// Processes that can be counted at a time. Each takes 32 bytes a CPU in the kernel.
 const PROCESS_LIMITS: RangeInclusive<u32> = 1..=1 << 20;
