@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Ok(Call::Top(reach, top)) => match top::run(&reach, top) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                eprintln!("{failure}");
+                say(&failure);
                 ended(&failure)
             }
         },
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
             ended(&Failure::Usage(usage.to_string()))
         }
         Err(ConfigError::Values(errors)) => {
-            eprintln!("{}", errors.join("\n"));
+            say(&errors.join("\n"));
             ended(&Failure::Usage(errors.join("\n")))
         }
     }
@@ -75,6 +75,11 @@ fn runtime() -> Result<Runtime, Failure> {
     runtime.map_err(|error| Failure::Io(format!("cannot start: {error}")))
 }
 
+/// To stderr. Where that is closed or full, the exit code is left to tell.
+fn say(text: &impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Prints what was found; whether the agent can count is in the exit code.
 fn checked(config: &Config, json: bool) -> ExitCode {
     let runtime = match runtime() {
@@ -96,7 +101,7 @@ fn answered(answer: Result<String, String>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(text) => {
-            eprintln!("{text}");
+            say(&text);
             ExitCode::FAILURE
         }
     }

@@ -53,7 +53,9 @@ pub async fn run<K: Probe + Send + 'static, P: Processes + Send + 'static, E: Di
 ) -> Result<(), Failure> {
     // From here on no signal ends the agent without its socket being removed.
     let mut signals = Signals::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
-    let (socket, listener) = plugin::claim_first(&config.plugins_root).map_err(|error| match error {
+    let root = config.plugins_root.clone();
+    let claimed = unwound(spawn_blocking(move || plugin::claim_first(&root)).await);
+    let (socket, listener) = claimed.map_err(|error| match error {
         ClaimError::InUse(_) => Failure::Unavailable(error.to_string()),
         _ => Failure::Io(error.to_string()),
     })?;

@@ -30,7 +30,9 @@ pub fn start(config: &Config, live_table: bool) -> Option<HeldLines> {
         LogFormat::Json => false,
         LogFormat::Auto => live_table || io::stderr().is_terminal(),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    // A line that cannot be written (a full disk, a closed pipe) is lost, and nothing else is: saying so on stderr would
+    // be a panic there.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).log_internal_errors(false);
     // A subscriber that is already there (tests) stays.
     if live_table {
         let lines = HeldLines::default();

@@ -1,8 +1,6 @@
 //! The plugin socket with real sockets, a real HTTP client, and clients that misbehave.
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking; clippy knows its functions, not their helpers")]
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +9,7 @@ use std::time::Duration;
 use agent::counting::overview::Overview;
 use agent::counting::snapshot::Snapshot;
 use agent::health::Question;
-use agent::scope::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket, socket_path};
+use agent::scope::plugin::{self, Answers, Limits, Pulse, Refusal, Reports, Socket};
 use agent::shutdown::{self, Trigger};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
@@ -348,69 +346,4 @@ async fn the_end_waits_for_nobody_longer_than_the_deadline() {
     server.trigger.pull();
     timeout(HANG, &mut server.task).await.expect("the server hangs").unwrap();
     assert!(started.elapsed() >= SHORT && started.elapsed() < HANG / 2);
-}
-
-#[tokio::test]
-async fn a_stale_socket_is_replaced_and_only_root_may_connect() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = socket_path(folder.path());
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    assert!(std::os::unix::net::UnixStream::connect(&path).is_err());
-    let (socket, _listener) = Socket::claim(folder.path()).unwrap();
-    assert_eq!(socket.path(), path);
-    assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
-    let metadata = fs::metadata(&path).unwrap();
-    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
-    assert!(path.ends_with("http-requests/http-requests.sock"));
-}
-
-#[tokio::test]
-async fn a_live_socket_is_refused_even_if_its_agent_is_stopped() {
-    let folder = tempfile::tempdir().unwrap();
-    let (first, listener) = Socket::claim(folder.path()).unwrap();
-    // Nobody accepts: connections pile up until the backlog is full.
-    let mut waiting = Vec::new();
-    for _ in 0..5000 {
-        match timeout(Duration::from_millis(50), UnixStream::connect(first.path())).await {
-            Ok(Ok(stream)) => waiting.push(stream),
-            _ => break,
-        }
-        if waiting.len() == 1 {
-            check_refused(folder.path(), first.path());
-        }
-    }
-    check_refused(folder.path(), first.path());
-    drop(listener);
-}
-
-#[track_caller]
-fn check_refused(root: &Path, path: &Path) {
-    let error = Socket::claim(root).unwrap_err();
-    assert!(matches!(error, ClaimError::InUse(_)), "{error}");
-    assert!(error.to_string().contains(&path.display().to_string()), "{error}");
-    assert!(path.exists());
-}
-
-#[tokio::test]
-async fn what_is_no_socket_is_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = socket_path(folder.path());
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, "precious").unwrap();
-    let error = Socket::claim(folder.path()).unwrap_err();
-    assert!(matches!(error, ClaimError::NoSocket(_)), "{error}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
-}
-
-#[tokio::test]
-async fn the_socket_of_a_successor_is_not_removed() {
-    let folder = tempfile::tempdir().unwrap();
-    let (first, listener) = Socket::claim(folder.path()).unwrap();
-    // Keeps the inode, so that the successor's is another.
-    let kept = folder.path().join("kept");
-    fs::rename(first.path(), &kept).unwrap();
-    let (second, _second_listener) = Socket::claim(folder.path()).unwrap();
-    drop((first, listener));
-    assert!(second.path().exists());
 }

@@ -10,6 +10,8 @@ use crate::scope::report::ID;
 use crate::settings::cli::{self, Call, Request};
 use crate::settings::config::ConfigError;
 use crate::settings::environment;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::getuid;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A report of 5 000 processes has about 3 MB.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+const ROOT: u32 = 0;
 
 /// What a command line that asks has for an answer.
 ///
@@ -103,12 +106,22 @@ fn get(root: &Path, path: &str) -> Result<(u16, String), String> {
 
 fn exchange(socket: &Path, path: &str) -> io::Result<(u16, String)> {
     let mut stream = UnixStream::connect(socket)?;
+    believe(socket_peercred(&stream)?.uid.as_raw())?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // In one piece: whoever reads once has all of it.
     let request = format!("GET {path} HTTP/1.1\r\nhost: plugin\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let answer = read_until(&mut stream, Instant::now() + PATIENCE)?;
     split(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer"))
+}
+
+/// In a folder like /tmp anybody may serve: only root, and who asks, is believed.
+fn believe(server: u32) -> io::Result<()> {
+    if [ROOT, getuid().as_raw()].contains(&server) {
+        return Ok(());
+    }
+    let text = format!("user {server} serves there, who is neither root nor you; --plugins-root names another folder");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
 }
 
 /// Reads to the end, but not beyond the deadline, however slowly the bytes come.
@@ -130,12 +143,11 @@ fn read_until(stream: &mut UnixStream, deadline: Instant) -> io::Result<Vec<u8>>
     }
 }
 
-/// Status and body. The agent answers with a length and, asked to, closes: so the body is all that follows the head.
+/// Status and body, fit for a terminal. The agent answers with a length and, asked to, closes: so the body is all that follows the head.
 fn split(answer: &[u8]) -> Option<(u16, String)> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    // Somebody else may own that socket.
     let body = printable_lines(std::str::from_utf8(&answer[end + 4..]).ok()?);
     Some((status, body))
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::counting::counts::requests;
 use crate::counting::history::LENGTH;
@@ -167,7 +168,20 @@ impl Overview {
     ///
     /// What is wrong with it.
     pub fn of_json(json: &str) -> Result<Self, String> {
-        serde_json::from_str(json).map_err(|error| format!("no overview: {error}"))
+        let no = |error| format!("no overview: {error}");
+        let mut value = serde_json::from_str(json).map_err(no)?;
+        make_printable(&mut value);
+        serde_json::from_value(value).map_err(no)
+    }
+}
+
+/// Who answers chose the names, and they go to a terminal.
+fn make_printable(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = printable(text),
+        Value::Array(values) => values.iter_mut().for_each(make_printable),
+        Value::Object(entries) => entries.values_mut().for_each(make_printable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

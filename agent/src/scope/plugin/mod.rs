@@ -1,6 +1,7 @@
 //! The socket that Scope polls, and that `top` and the other commands ask. Hands out a claimed place for it, and serves answers there.
 
 mod answer;
+mod folder;
 mod place;
 mod root;
 mod serve;
