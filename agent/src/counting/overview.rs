@@ -228,7 +228,11 @@ fn name(identity: &Identity) -> &str {
 fn containers(snapshot: &Snapshot) -> Table {
     sums(
         snapshot,
-        |place| (&*place.scope_uid, place.container_id),
+        // One that was restarted has another id and the same name.
+        |place| match &place.container {
+            Some(name) => (&*place.scope_uid, Some(&**name), None),
+            None => (&*place.scope_uid, None, place.container_id),
+        },
         |place| {
             let container = match (&place.container, place.container_id) {
                 (Some(name), _) => name.to_string(),
