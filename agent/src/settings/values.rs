@@ -65,6 +65,19 @@ impl<'a, L: Fn(&str) -> Option<String>> Values<'a, L> {
             .or_else(|| in_file().map(|value| (format!("{}: {name}", self.file.0), value)))
     }
 
+    /// All that is given, as it would be typed, with its source.
+    pub fn given(&self) -> Vec<String> {
+        let one = |setting: &Setting| {
+            let flag = || self.matches.try_get_one::<bool>(setting.name).ok().flatten() == Some(&true);
+            match self.value(setting.name) {
+                Some((source, value)) => Some(format!("{source}={value}")),
+                None => (setting.value.is_none() && flag()).then(|| format!("--{}", setting.name)),
+            }
+        };
+        let terminal = self.matches.try_get_one("no-terminal").ok().flatten() == Some(&true);
+        catalog::ALL.iter().filter_map(one).chain(terminal.then(|| "--no-terminal".to_owned())).collect()
+    }
+
     /// A setting without a value: any value turns its variable on (no-color.org).
     pub fn is_on(&mut self, setting: &Setting) -> bool {
         if self.matches.try_get_one::<bool>(setting.name).ok().flatten() == Some(&true) {
@@ -75,6 +88,11 @@ impl<'a, L: Fn(&str) -> Option<String>> Values<'a, L> {
             self.errors.push(format!("{}: {}: {in_file:?} is neither true nor false", self.file.0, setting.name));
         }
         self.variable(setting.variable).is_some() || in_file == "true"
+    }
+
+    /// A terminal that would show colours as the characters they are made of.
+    pub fn is_dumb(&self) -> bool {
+        self.variable("TERM").is_some_and(|name| name == "dumb")
     }
 
     pub fn terminal(&mut self) -> When {
