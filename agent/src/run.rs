@@ -25,9 +25,10 @@ use crate::exit::Failure;
 use crate::fault::{Fault, Say};
 use crate::kernel::{has_host_pids, sees_only_itself};
 use crate::metrics::{self, Instruments, Meter};
+use crate::pods::cluster::{Cluster, find_cluster};
 use crate::pods::index::Pods;
 use crate::pods::news::{self as pod_news, State};
-use crate::pods::watch::{self as pod_watch, Cluster, Pace};
+use crate::pods::watch::{self as pod_watch, Pace};
 use crate::scope::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
 use crate::scope::{host, peer};
 use crate::settings::config::Config;
@@ -118,7 +119,10 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         };
         let state = pod_state.clone();
         let render = meter.exposition(facts, move || (state.borrow().name(), &State::NAMES));
-        tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), render))
+        let pulse = pulse.clone();
+        let complaint = Arc::new(move |question| pulse.borrow().complaint(question, None));
+        let answers = metrics::Answers { render, complaint };
+        tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), answers))
     });
     let sampling =
         tokio::spawn(sample(sampler, Outlets { publish, beat, meter, pod_state: publish_state }, pods, end_sampling));
@@ -165,7 +169,7 @@ async fn watch_pods(
         tracing::info!("no names of pods: NODE_NAME and --node-name are not set");
         return;
     };
-    match pod_watch::find_cluster(kubeconfig.as_deref()).await {
+    match find_cluster(kubeconfig.as_deref()).await {
         Cluster::Found(config) => {
             state.send_replace(State::Starting);
             // What it means for people the watch logs itself.
