@@ -58,6 +58,10 @@ fn main() -> ExitCode {
 
 fn count(config: Config) -> ExitCode {
     let lines = telemetry::start(&config, terminal::wanted(config.terminal));
+    match config.given.as_slice() {
+        [] => tracing::info!("settings: all as by default"),
+        given => tracing::info!("settings: {}; else as by default", given.join(", ")),
+    }
     let probe = config.probe;
     let result = runtime().and_then(|runtime| {
         let processes = ProcessTable::new();

@@ -25,9 +25,10 @@ use crate::exit::Failure;
 use crate::fault::{Fault, Say};
 use crate::kernel::{has_host_pids, sees_only_itself};
 use crate::metrics::{self, Instruments, Meter};
+use crate::pods::cluster::{Cluster, find_cluster};
 use crate::pods::index::Pods;
 use crate::pods::news::{self as pod_news, State};
-use crate::pods::watch::{self as pod_watch, Cluster, Pace};
+use crate::pods::watch::{self as pod_watch, Pace};
 use crate::scope::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
 use crate::scope::{host, peer};
 use crate::settings::config::Config;
@@ -176,7 +177,7 @@ async fn watch_pods(
         tracing::info!("no names of pods: NODE_NAME and --node-name are not set");
         return;
     };
-    match pod_watch::find_cluster(kubeconfig.as_deref()).await {
+    match find_cluster(kubeconfig.as_deref()).await {
         Cluster::Found(config) => {
             state.send_replace(State::Starting);
             // What it means for people the watch logs itself.

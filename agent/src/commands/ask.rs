@@ -2,15 +2,15 @@
 //!
 //! The image holds no shell and no curl, and the agent need listen on no port: the startup probe and `helm test` run the binary.
 
-use crate::counting::identity::printable;
 use crate::counting::overview::{self, Overview};
 use crate::health::Question;
+use crate::printable::printable_lines;
 use crate::scope::plugin::{PluginsRoot, is_served, socket_path};
 use crate::scope::report::ID;
 use crate::settings::cli::{self, Call, Request};
 use crate::settings::config::ConfigError;
 use crate::settings::environment;
-use rustix::net::sockopt::socket_peercred;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::process::getuid;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -117,7 +117,8 @@ fn get(root: &Path, path: &str) -> Result<(u16, String), String> {
 
 fn exchange(socket: &Path, path: &str) -> io::Result<(u16, String)> {
     let mut stream = UnixStream::connect(socket)?;
-    believe(socket_peercred(&stream)?.uid.as_raw())?;
+    // Not with rustix: an agent of another PID namespace has PID 0 here, which it takes for an error (1.1.4).
+    believe(getsockopt(&stream, PeerCredentials)?.uid())?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // In one piece: whoever reads once has all of it.
     let request = format!("GET {path} HTTP/1.1\r\nhost: plugin\r\nconnection: close\r\n\r\n");
@@ -159,7 +160,6 @@ fn split(answer: &[u8]) -> Option<(u16, String)> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let body = std::str::from_utf8(&answer[end + 4..]).ok()?;
-    let lines: Vec<_> = body.split('\n').map(printable).collect();
-    Some((status, lines.join("\n")))
+    let body = printable_lines(std::str::from_utf8(&answer[end + 4..]).ok()?);
+    Some((status, body))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::counting::counts::{Pid, ProcessCounts};
 use crate::pods::cgroup::Candidate;
+use crate::printable::printable;
 
 /// Of a command line no more than this is kept.
 pub const COMMAND_LINE_BYTES: usize = 4096;
@@ -78,11 +79,6 @@ pub fn command_line(arguments: &[u8]) -> String {
     let bounded = &arguments[..arguments.len().min(COMMAND_LINE_BYTES)];
     let text = String::from_utf8_lossy(bounded).replace('\0', " ");
     printable(text.trim_end())
-}
-
-/// A process chooses its own name: no control character of it reaches a terminal or a log.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]

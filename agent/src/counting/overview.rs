@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use crate::counting::counts::requests;
 use crate::counting::history::LENGTH;
-use crate::counting::identity::{Identity, printable};
+use crate::counting::identity::Identity;
 use crate::counting::shown::Shown;
 use crate::counting::snapshot::{Place, Process, Snapshot, Standing};
 use crate::counting::summary::{busiest, joined, losses};
+use crate::printable::printable;
 
 /// Where it is found on the plugin socket.
 pub const PATH: &str = "/overview";
@@ -235,7 +236,11 @@ fn name(identity: &Identity) -> &str {
 fn containers(snapshot: &Snapshot, shown: Shown) -> Table {
     sums(
         (snapshot, shown),
-        |place| (&*place.scope_uid, place.container_id),
+        // One that was restarted has another id and the same name.
+        |place| match &place.container {
+            Some(name) => (&*place.scope_uid, Some(&**name), None),
+            None => (&*place.scope_uid, None, place.container_id),
+        },
         |place| {
             let container = match (&place.container, place.container_id) {
                 (Some(name), _) => name.to_string(),

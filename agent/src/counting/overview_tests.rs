@@ -106,6 +106,23 @@ fn containers_and_pods_are_sums_with_ended_processes_and_nothing_is_missing() {
 }
 
 #[test]
+fn a_container_that_restarted_has_one_row() {
+    let now = placed(process(1, &[1.0], 10), "web-1", Some('a'));
+    let mut before = placed(process(2, &[0.0], 20), "web-1", Some('b'));
+    let place = Place { container: Some("server-a".into()), ..Place::clone(before.place.as_deref().unwrap()) };
+    before.place = Some(place.into());
+    let unnamed = Place { container: None, ..Place::clone(before.place.as_deref().unwrap()) };
+    let mut state = snapshot(vec![now, Process { place: Some(unnamed.into()), ..process(3, &[], 5) }]);
+    state.remains = vec![left(&before, 200, 0.0)];
+    state.totals.requests[0] += 200;
+    check_rows(
+        &state,
+        Grouping::Container,
+        &[("shop/web-1/server-a", 1, 1.0, 210), ("shop/web-1/bbbbbbbbbbbb", 1, 0.0, 5)],
+    );
+}
+
+#[test]
 fn without_pods_there_is_one_row_for_all() {
     let state = snapshot(vec![process(1, &[1.0], 2), process(2, &[0.0], 3)]);
     check_rows(&state, Grouping::Pod, &[(OUTSIDE, 2, 1.0, 5)]);

@@ -20,6 +20,6 @@ mod sys;
 pub use choice::{HookChoice, ProbeConfig};
 pub use comparison::{Attached, Comparison, StandIn};
 pub use error::LoadError;
-pub use namespace::{has_host_pids, sees_only_itself};
+pub use namespace::{has_host_pids, has_own_users, sees_only_itself};
 pub use probe::Kernel;
 pub use statistics::ProgramStatistics;

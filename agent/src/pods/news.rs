@@ -1,5 +1,7 @@
 //! How the watch on this node's pods stands, in words for people. PURE.
 
+use crate::printable::one_line;
+
 /// A kind of trouble with the API server. Each has its cure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -13,7 +15,7 @@ pub enum Trouble {
     Refused,
     /// No connection, or one that broke.
     Unreachable,
-    /// No answer within [`super::pod_watch::SLOW_AFTER`].
+    /// No answer within [`super::watch::SLOW_AFTER`].
     Slow,
     /// An answer that is no pod list or pod event.
     Garbage,
@@ -42,8 +44,13 @@ pub enum State {
     Watching,
     /// They are, and there is none, though processes run in pods.
     NoPods,
-    /// The pods are those that were last known.
-    Failing(Report),
+    /// The pods are those that were last known, if ever there was a list.
+    Failing {
+        /// What fails.
+        report: Report,
+        /// Whether there was a list since the start.
+        has_listed: bool,
+    },
     /// Nobody watches, and why.
     Off(String),
 }
@@ -80,7 +87,7 @@ impl State {
             Self::Starting => "starting",
             Self::Watching => "watching",
             Self::NoPods => "no_pods",
-            Self::Failing(report) => report.trouble.name(),
+            Self::Failing { report, .. } => report.trouble.name(),
         }
     }
 
@@ -111,7 +118,7 @@ impl State {
         match self {
             Self::Unasked | Self::Starting | Self::Watching => None,
             Self::NoPods => Some(NO_PODS.to_owned()),
-            Self::Failing(report) => Some(format!(
+            Self::Failing { report, .. } => Some(format!(
                 "no news of pods from the API server: {}; {}",
                 shortened(&report.cause),
                 report.trouble.cure()
@@ -128,8 +135,9 @@ impl State {
             Self::Starting => "asked for, no list yet".to_owned(),
             Self::Watching => "current".to_owned(),
             Self::NoPods => format!("none: {NO_PODS}"),
-            Self::Failing(report) => {
-                format!("those last known: {}; {}", shortened(&report.cause), report.trouble.cure())
+            Self::Failing { report, has_listed } => {
+                let known = if *has_listed { "those last known" } else { "none known yet" };
+                format!("{known}: {}; {}", shortened(&report.cause), report.trouble.cure())
             }
             Self::Off(cause) => format!("none: {}", shortened(cause)),
         };
@@ -138,8 +146,7 @@ impl State {
 }
 
 fn shortened(cause: &str) -> String {
-    let printable = cause.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut text: String = printable.take(MAX_CAUSE_CHARS).collect();
+    let mut text: String = one_line(cause).chars().take(MAX_CAUSE_CHARS).collect();
     if cause.chars().count() > MAX_CAUSE_CHARS {
         text.push_str("...");
     }
@@ -213,14 +220,17 @@ mod tests {
         let report = Report { trouble: Trouble::Throttled, cause: "429 TooManyRequests: later".into() };
         let cure = "nothing: the API server is overloaded and is asked again ever more slowly";
         let notice = format!("no news of pods from the API server: 429 TooManyRequests: later; {cure}");
-        let line = format!("pods: those last known: 429 TooManyRequests: later; {cure}");
-        check(&State::Failing(report), Some(&notice), &line);
+        let line = |known: &str| format!("pods: {known}: 429 TooManyRequests: later; {cure}");
+        let failing = |has_listed| State::Failing { report: report.clone(), has_listed };
+        check(&failing(true), Some(&notice), &line("those last known"));
+        check(&failing(false), Some(&notice), &line("none known yet"));
     }
 
     #[test]
     fn a_node_without_pods_is_news_once_and_again_after_trouble() {
         let mut state = State::Starting;
-        let failing = || State::Failing(Report { trouble: Trouble::Slow, cause: String::new() });
+        let report = Report { trouble: Trouble::Slow, cause: String::new() };
+        let failing = || State::Failing { report: report.clone(), has_listed: true };
         let (mut news, mut states) = (Vec::new(), Vec::new());
         let steps: [&dyn Fn(&mut State) -> bool; 9] = [
             &|state| state.note_pods(true),
@@ -246,7 +256,7 @@ mod tests {
     #[test]
     fn a_long_cause_is_cut_and_stays_one_line() {
         let report = Report { trouble: Trouble::Garbage, cause: "<html>\n".repeat(1000) };
-        let notice = State::Failing(report).notice().unwrap();
+        let notice = State::Failing { report, has_listed: true }.notice().unwrap();
         assert!(notice.len() < 500 && !notice.contains('\n') && notice.contains("...; check"), "{notice}");
     }
 

@@ -45,6 +45,8 @@ pub struct Config {
     pub terminal: When,
     /// Whether there may be colours.
     pub colour: bool,
+    /// What of all this was given, and by what; the rest are defaults.
+    pub given: Vec<String>,
 }
 
 /// What is needed to ask a running agent; nothing else that is wrong keeps anybody from asking.
@@ -116,7 +118,8 @@ impl Config {
             ),
             log_level: values.log_level(),
             terminal: values.terminal(),
-            colour: !values.is_on(&NO_COLOUR),
+            colour: !values.is_on(&NO_COLOUR) && !values.is_dumb(),
+            given: values.given(),
         };
         if values.errors.is_empty() { Ok(config) } else { Err(ConfigError::Values(values.errors)) }
     }
@@ -148,7 +151,10 @@ impl Reach {
         R: FnOnce(&Path) -> Result<String, String>,
     {
         let mut values = Values::new(matches, outside.lookup).with_file(outside.read);
-        let reach = Self { plugins_root: values.plugins_root(outside.uid), colour: !values.is_on(&NO_COLOUR) };
+        let reach = Self {
+            plugins_root: values.plugins_root(outside.uid),
+            colour: !values.is_on(&NO_COLOUR) && !values.is_dumb(),
+        };
         if values.errors.is_empty() { Ok(reach) } else { Err(ConfigError::Values(values.errors)) }
     }
 }

@@ -50,9 +50,10 @@ fn without_anything_the_defaults_hold() {
         topologies: Topologies::ALL,
         shown: Shown::All,
         log_format: LogFormat::Auto,
-        log_level: "info,kube_runtime=error,kube_client=error".into(),
+        log_level: "info".into(),
         terminal: When::Auto,
         colour: true,
+        given: Vec::new(),
     };
     assert_eq!(config, expected);
 }
@@ -87,6 +88,22 @@ fn a_flag_beats_its_variable_and_an_empty_variable_is_none() {
     check(&[], &[("SCOPE_HTTP_REQUESTS_TOPOLOGIES", "")], topologies, Topologies::ALL);
     check(&["--shown=pods"], &[("SCOPE_HTTP_REQUESTS_SHOWN", "all")], |config| config.shown, Shown::Pods);
     check(&[], &[("NO_COLOR", "1")], |config| config.colour, false);
+}
+
+#[test]
+fn what_is_given_is_known_with_its_source() {
+    let file = "hook: tracepoint\nlog-format: json\nnode-name: b\n";
+    let arguments = ["--config=/c", "--log-format=human", "--no-terminal", "--no-colour"];
+    let config = parse_with_file(&arguments, &[("NODE_NAME", "a"), ("RUST_LOG", "")], Ok(file)).unwrap();
+    let expected =
+        ["--config=/c", "NODE_NAME=a", "/c: hook=tracepoint", "--log-format=human", "--no-colour", "--no-terminal"];
+    assert_eq!(config.given, expected);
+}
+
+#[test]
+fn a_dumb_terminal_gets_no_colours() {
+    check(&[], &[("TERM", "dumb")], |config| config.colour, false);
+    check(&[], &[("TERM", "xterm")], |config| config.colour, true);
 }
 
 #[test]
