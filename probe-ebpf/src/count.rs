@@ -91,7 +91,6 @@ fn find_slot(key: &ProcessKey, leader: *const u8) -> Option<u32> {
     // SAFETY: nobody else has this slot.
     let process = unsafe { PROCESSES.get_ptr_mut(slot)?.as_mut()? };
     process.key = *key;
-    // Before the loop over PID namespaces: an old verifier follows what comes behind it from each of its rounds.
     cgroups::note(process);
     process.command = member(leader, offset!(task_comm));
     process.pid = visible_pid(key, leader);
