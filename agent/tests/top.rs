@@ -12,7 +12,7 @@ use agent::counting::counts::Pid;
 use agent::counting::history::History;
 use agent::counting::identity::Identity;
 use agent::counting::overview::Facts;
-use agent::counting::snapshot::{Place, Process, Snapshot};
+use agent::counting::snapshot::{Place, Process, Snapshot, Standing};
 use agent::scope::plugin::{self, Answers, Limits, Pulse, Refusal, Reports, Socket};
 use agent::shutdown::{self, Trigger};
 use common::maps::{Counts, ProcessKey};
@@ -93,8 +93,7 @@ fn tick(number: u64) -> Snapshot {
             pid: Some(Pid(pid)),
             command: name.into(),
             command_line: format!("/usr/bin/{name} --serve"),
-            cgroup_id: 0,
-            candidates: Box::default(),
+            candidates: Arc::default(),
         };
         let place = place.map(|pod| Place {
             scope_uid: pod.into(),
@@ -104,6 +103,7 @@ fn tick(number: u64) -> Snapshot {
             container: Some("app".into()),
         });
         Process {
+            standing: Standing::default(),
             key: ProcessKey { start_ns: 1, tgid: pid, reserved: 0 },
             identity: Arc::new(identity),
             place: place.map(Arc::new),

@@ -42,6 +42,8 @@ pub enum State {
     Starting,
     /// The pods are current.
     Watching,
+    /// They are, and there is none, though processes run in pods.
+    NoPods,
     /// The pods are those that were last known, if ever there was a list.
     Failing {
         /// What fails.
@@ -53,15 +55,20 @@ pub enum State {
     Off(String),
 }
 
+/// What is wrong where the list of this node's pods is empty and processes run in pods.
+pub const NO_PODS: &str = "the API server knows no pod of this node, and processes run in pods here: set NODE_NAME or \
+    --node-name to the node's name as `kubectl get nodes` prints it";
+
 /// Of a cause no more than this goes into Scope's list of plugins: an error page may be long.
 const MAX_CAUSE_CHARS: usize = 200;
 
 impl State {
     /// Every state's name.
-    pub const NAMES: [&str; 11] = [
+    pub const NAMES: [&str; 12] = [
         "off",
         "starting",
         "watching",
+        "no_pods",
         "unauthorized",
         "forbidden",
         "throttled",
@@ -79,8 +86,30 @@ impl State {
             Self::Unasked | Self::Off(_) => "off",
             Self::Starting => "starting",
             Self::Watching => "watching",
+            Self::NoPods => "no_pods",
             Self::Failing { report, .. } => report.trouble.name(),
         }
+    }
+
+    /// The watch goes well. True if that is news.
+    pub fn note_well(&mut self) -> bool {
+        let is_news = !matches!(self, Self::Watching | Self::NoPods);
+        if is_news {
+            *self = Self::Watching;
+        }
+        is_news
+    }
+
+    /// Whether processes run in pods and none of this node is known. True if that is news; while the watch does not go
+    /// well it is none.
+    pub fn note_pods(&mut self, is_lonely: bool) -> bool {
+        let now = match (&self, is_lonely) {
+            (Self::Watching, true) => Self::NoPods,
+            (Self::NoPods, false) => Self::Watching,
+            _ => return false,
+        };
+        *self = now;
+        true
     }
 
     /// What Scope's users should know; nothing while all is as it should be.
@@ -88,6 +117,7 @@ impl State {
     pub fn notice(&self) -> Option<String> {
         match self {
             Self::Unasked | Self::Starting | Self::Watching => None,
+            Self::NoPods => Some(NO_PODS.to_owned()),
             Self::Failing { report, .. } => Some(format!(
                 "no news of pods from the API server: {}; {}",
                 shortened(&report.cause),
@@ -104,6 +134,7 @@ impl State {
             Self::Unasked => "not asked for: NODE_NAME and --node-name are not set".to_owned(),
             Self::Starting => "asked for, no list yet".to_owned(),
             Self::Watching => "current".to_owned(),
+            Self::NoPods => format!("none: {NO_PODS}"),
             Self::Failing { report, has_listed } => {
                 let known = if *has_listed { "those last known" } else { "none known yet" };
                 format!("{known}: {}; {}", shortened(&report.cause), report.trouble.cure())
@@ -182,6 +213,7 @@ mod tests {
         check(&State::Unasked, None, "pods: not asked for: NODE_NAME and --node-name are not set");
         check(&State::Starting, None, "pods: asked for, no list yet");
         check(&State::Watching, None, "pods: current");
+        check(&State::NoPods, Some(NO_PODS), &format!("pods: none: {NO_PODS}"));
         let off = State::Off("neither a service account nor a kubeconfig".into());
         let none = "no names of pods: neither a service account nor a kubeconfig";
         check(&off, Some(none), "pods: none: neither a service account nor a kubeconfig");
@@ -192,6 +224,33 @@ mod tests {
         let failing = |has_listed| State::Failing { report: report.clone(), has_listed };
         check(&failing(true), Some(&notice), &line("those last known"));
         check(&failing(false), Some(&notice), &line("none known yet"));
+    }
+
+    #[test]
+    fn a_node_without_pods_is_news_once_and_again_after_trouble() {
+        let mut state = State::Starting;
+        let failing =
+            || State::Failing { report: Report { trouble: Trouble::Slow, cause: String::new() }, has_listed: true };
+        let (mut news, mut states) = (Vec::new(), Vec::new());
+        let steps: [&dyn Fn(&mut State) -> bool; 9] = [
+            &|state| state.note_pods(true),
+            &State::note_well,
+            &|state| state.note_pods(true),
+            &|state| state.note_pods(true),
+            &State::note_well,
+            &|state| std::mem::replace(state, failing()) != failing(),
+            &|state| state.note_pods(true),
+            &State::note_well,
+            &|state| state.note_pods(false),
+        ];
+        for step in steps {
+            news.push(step(&mut state));
+            states.push(state.name());
+        }
+        assert_eq!(news, [false, true, true, false, false, true, false, true, false]);
+        let expected =
+            ["starting", "watching", "no_pods", "no_pods", "no_pods", "slow", "slow", "watching", "watching"];
+        assert_eq!(states, expected);
     }
 
     #[test]

@@ -278,6 +278,6 @@ impl PodWatch {
     }
 
     fn is_current(&self) {
-        self.state.send_if_modified(|state| std::mem::replace(state, State::Watching) != State::Watching);
+        self.state.send_if_modified(State::note_well);
     }
 }

@@ -15,9 +15,6 @@ use crate::scope::plugin::PluginsRoot;
 use crate::scope::topologies::Topologies;
 use crate::terminal::When;
 
-/// Where cgroups are mounted on a host. In a container that folder shows the container's own.
-pub const DEFAULT_CGROUP_ROOT: &str = "/sys/fs/cgroup";
-
 /// Everything the agent is told, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -35,8 +32,6 @@ pub struct Config {
     pub probe: ProbeConfig,
     /// How the API server is reached; `None` for the service account, or the kubeconfig that kubectl would use.
     pub kubeconfig: Option<PathBuf>,
-    /// Where the host's cgroups are mounted.
-    pub cgroup_root: PathBuf,
     /// What the report for Scope is about.
     pub topologies: Topologies,
     /// How logs are written.
@@ -112,7 +107,6 @@ impl Config {
                 .one_of("metrics-by", &[("container", Grouping::Container), ("process", Grouping::Process)]),
             probe: values.probe(),
             kubeconfig: values.path("kubeconfig"),
-            cgroup_root: values.path("cgroup-root").unwrap_or_else(|| DEFAULT_CGROUP_ROOT.into()),
             topologies: values.topologies(),
             log_format: values.one_of(
                 "log-format",

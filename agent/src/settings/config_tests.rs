@@ -47,7 +47,6 @@ fn without_anything_the_defaults_hold() {
         metrics_by: Grouping::Container,
         probe: ProbeConfig { hook: HookChoice::Auto, max_processes: 8192 },
         kubeconfig: None,
-        cgroup_root: "/sys/fs/cgroup".into(),
         topologies: Topologies::ALL,
         log_format: LogFormat::Auto,
         log_level: "info".into(),
@@ -81,7 +80,6 @@ fn a_flag_beats_its_variable_and_an_empty_variable_is_none() {
     check(&[], &[("NODE_NAME", "")], |config| config.node, None);
     check(&["--no-terminal"], &[("SCOPE_HTTP_REQUESTS_TERMINAL", "always")], |config| config.terminal, When::Never);
     check(&["--kubeconfig=/k"], &[], |config| config.kubeconfig, Some("/k".into()));
-    check(&["--cgroup-root=/host"], &[], |config| config.cgroup_root, "/host".into());
     let topologies = |config: Config| config.topologies;
     let chosen = |list: &str| Topologies::parse(list).unwrap();
     check(&["--topologies=pod"], &[("SCOPE_HTTP_REQUESTS_TOPOLOGIES", "host")], topologies, chosen("pod"));
@@ -145,7 +143,6 @@ fn all_errors_are_told_at_once_with_their_source() {
             "--log-format=xml",
             "--plugins-root=",
             "--node-name=a,b",
-            "--cgroup-root=",
             "--topologies=process,pods",
             "--hook=x",
             "--max-processes=0",
@@ -160,7 +157,6 @@ fn all_errors_are_told_at_once_with_their_source() {
         "--node-name",
         "--hook",
         "--max-processes",
-        "--cgroup-root",
         "--topologies",
         "--log-format",
         "RUST_LOG",

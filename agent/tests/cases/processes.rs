@@ -23,6 +23,7 @@ use crate::transports;
 pub fn play(role: &str, arguments: &[String]) -> ExitCode {
     let done = match role {
         "read-stdin" => read_stdin(),
+        "read-in-cgroup" => read_in_cgroup(arguments.first().map_or("", String::as_str)),
         "receive-descriptor" => receive_descriptor(),
         "exec" => exec(),
         "nested-agent" => nested_agent(),
@@ -142,6 +143,12 @@ pub fn finish(mut child: Child) -> io::Result<()> {
 
 fn read_stdin() -> io::Result<()> {
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
+}
+
+/// Moves itself into a cgroup, by its folder, before it reads.
+fn read_in_cgroup(folder: &str) -> io::Result<()> {
+    std::fs::write(format!("{folder}/cgroup.procs"), "0")?;
+    read_stdin()
 }
 
 fn exec() -> io::Result<()> {

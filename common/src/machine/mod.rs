@@ -1,6 +1,6 @@
-//! The machine that reads a stream. It hands out [`turn`], and the [`Read`] and the [`Source`] that a turn works with. PURE.
+//! The machine that reads a stream. It hands out [`turn()`], and the [`Read`] and the [`Source`] that a turn works with. PURE.
 //!
-//! The kernel side keeps a [`Stream`](crate::stream::Stream) in the socket's storage and calls [`turn`] until the read is
+//! The kernel side keeps a [`Stream`](crate::stream::Stream) in the socket's storage and calls [`turn()`] until the read is
 //! used up; tests and fuzz targets on the host do the same.
 
 mod read;
