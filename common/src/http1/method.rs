@@ -2,6 +2,7 @@
 
 use super::detail::method;
 use super::no_request::no_request;
+use super::request_line::is_blank;
 use crate::event::Event;
 use crate::stream::{Phase, Stream};
 use crate::word;
@@ -61,7 +62,7 @@ pub(super) fn method(stream: &mut Stream, letters: u64, available: u32) -> u32 {
 
 #[inline(always)]
 pub(super) fn method_byte(stream: &mut Stream, byte: u8) -> Event {
-    if byte == b' ' && stream.progress > 0 {
+    if stream.progress > 0 && is_blank(byte) {
         method_end(stream);
         return Event::NONE;
     }

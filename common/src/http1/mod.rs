@@ -18,6 +18,7 @@ mod no_request;
 mod proxy;
 mod request_line;
 mod transfer_encoding;
+mod version;
 
 use crate::event::Event;
 use crate::stream::{Phase, Stream};
@@ -31,8 +32,9 @@ use framing_fields::{field_name, head_end, special_line};
 use line::line_feed;
 use method::{method, method_byte};
 use proxy::{proxy_header, proxy_signature};
-use request_line::{no_request_line, request, request_end, start_byte, target, version, version_byte};
+use request_line::{request, start_byte, target, target_end};
 use transfer_encoding::transfer_encoding;
+use version::{request_end, version, version_byte};
 
 /// Where a step stopped, and what it found.
 type Step = (u32, Event);
@@ -95,7 +97,7 @@ pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32,
 fn one_byte(stream: &mut Stream, byte: u8) -> Event {
     match stream.phase {
         Phase::Method => method_byte(stream, byte),
-        Phase::TargetEnd => no_request_line(stream, byte),
+        Phase::TargetEnd => target_end(stream, byte),
         Phase::Version => version_byte(stream, byte),
         Phase::RequestEnd => request_end(stream, byte),
         Phase::FieldName => field_name(stream, byte),

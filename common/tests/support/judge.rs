@@ -14,7 +14,10 @@ pub fn judge(stream: &[u8]) -> Option<u64> {
         }
         let mut fields = [httparse::EMPTY_HEADER; 64];
         let mut request = httparse::Request::new(&mut fields);
-        let Ok(httparse::Status::Complete(length)) = request.parse(rest) else { return None };
+        let mut config = httparse::ParserConfig::default();
+        config.allow_multiple_spaces_in_request_line_delimiters(true);
+        let parsed = config.parse_request(&mut request, rest);
+        let Ok(httparse::Status::Complete(length)) = parsed else { return None };
         let method = request.method?;
         if matches!(method, "CONNECT" | "PROXY" | "PRI") || method.len() > MOST_BYTES {
             return None;
