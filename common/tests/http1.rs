@@ -45,8 +45,8 @@ fn request_lines() {
     }
     let long = format!("GET /{} HTTP/1.1\r\n\r\n{GET}", "a".repeat(9000));
     check("a target of 9 000 bytes", long.as_bytes(), 2, End::Open);
-    let long = format!("{} / HTTP/1.1\r\n\r\n{GET}", "A".repeat(1024));
-    check("a method of 1 024 letters", long.as_bytes(), 2, End::Open);
+    let long = format!("{} / HTTP/1.1\r\n\r\n{GET}", "A".repeat(128));
+    check("a method of 128 letters", long.as_bytes(), 2, End::Open);
 }
 
 /// Request lines that some server serves, and goes on behind: docs/accuracy.md.
@@ -133,8 +133,6 @@ fn what_cannot_be_http() {
     for (name, stream) in rows {
         check(name, stream, 0, End::NotHttp);
     }
-    let long = format!("{} / HTTP/1.1\r\n\r\n", "A".repeat(1025));
-    check("a method of 1 025 letters", long.as_bytes(), 0, End::NotHttp);
 }
 
 /// A word and a blank: it may yet come back.
@@ -153,6 +151,8 @@ fn what_begins_like_a_request_and_is_none() {
     for (name, stream) in rows {
         check(name, stream, 0, End::Lost(Failure::NoRequestLine));
     }
+    let long = format!("{} / HTTP/1.1\r\n\r\n", "A".repeat(129));
+    check("a method of 129 letters", long.as_bytes(), 0, End::Lost(Failure::NoRequestLine));
     let rows: &[(&str, &[u8])] = &[
         ("HTTP/0.9, named", b"GET / HTTP/0.9\r\n\r\n"),
         ("no minor version", b"GET / HTTP/1\r\n\r\n"),

@@ -71,7 +71,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn count<const CAPACITY: u32>(stream: &[u8], cuts: &[usize], slack: u8) -> Replay<CAPACITY> {
-    let mut replay = Replay { slack, ..Replay::default() };
+    let mut replay = Replay { slack, unbounded: true, ..Replay::default() };
     let mut rest = stream;
     for cut in cuts {
         let (read, after) = rest.split_at((*cut).min(rest.len()));

@@ -2,7 +2,7 @@
 //! reading of RFC 9112 §6 that has the whole stream at hand.
 
 /// Of a method: docs/accuracy.md.
-const MOST_BYTES: usize = 1024;
+const MOST_BYTES: usize = 128;
 
 /// How many requests a stream of complete, valid messages holds; `None` for any other stream.
 pub fn judge(stream: &[u8]) -> Option<u64> {

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_dynptr_read;
 use common::connection::Connection;
 
-use super::{Fill, Job, Reader, Work, take_turns, turn_once};
+use super::{Fill, Job, Reader, Work, first_turn_once, take_turns};
 use crate::kernel::{Dynptr, dynptr_from_skb};
 
 /// The bytes of a buffer, wherever the kernel keeps them: linear part, fragments, fragment list.
@@ -31,7 +31,7 @@ fn with_dynptr(skb: *const u8, job: *mut Job, connection: *mut Connection) -> bo
     }
     let mut work = Work { job, connection, fill: DynptrFill { dynptr: &raw const dynptr } };
     // An ordinary request is one turn: no call for it.
-    if turn_once(&mut work) {
+    if first_turn_once(&mut work) {
         take_turns(work);
     }
     true
