@@ -3,20 +3,25 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use agent::commands::{ask, top};
 use agent::exit::Failure;
-use agent::kernel::Kernel;
+use agent::kernel::{Kernel, LoadError};
 use agent::processes::ProcessTable;
 use agent::run::run;
 use agent::settings::cli::{self, Call};
 use agent::settings::config::{Config, ConfigError};
 use agent::settings::environment;
+use agent::watchdog::Watched;
 use agent::{check, telemetry, terminal};
 use tokio::runtime::Runtime;
 
 /// Where Kubernetes looks for the last words of a container.
 const TERMINATION_LOG: &str = "/dev/termination-log";
+/// How long an agent that hangs is given to say so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
@@ -29,7 +34,7 @@ fn main() -> ExitCode {
         Ok(Call::Top(reach, top)) => match top::run(&reach, top) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                eprintln!("{failure}");
+                say(&failure);
                 ended(&failure)
             }
         },
@@ -45,7 +50,7 @@ fn main() -> ExitCode {
             ended(&Failure::Usage(usage.to_string()))
         }
         Err(ConfigError::Values(errors)) => {
-            eprintln!("{}", errors.join("\n"));
+            say(&errors.join("\n"));
             ended(&Failure::Usage(errors.join("\n")))
         }
     }
@@ -53,10 +58,19 @@ fn main() -> ExitCode {
 
 fn count(config: Config) -> ExitCode {
     let lines = telemetry::start(&config, terminal::wanted(config.terminal));
+    match config.given.as_slice() {
+        [] => tracing::info!("settings: all as by default"),
+        given => tracing::info!("settings: {}; else as by default", given.join(", ")),
+    }
     let probe = config.probe;
     let result = runtime().and_then(|runtime| {
-        let processes = ProcessTable::new().with_cgroups(&config.cgroup_root);
-        let result = runtime.block_on(run(config, lines.clone(), || Kernel::load(probe), processes));
+        let processes = ProcessTable::new();
+        let result = runtime.block_on(run(
+            config,
+            lines.clone(),
+            || Ok::<_, LoadError>(Watched::new(Kernel::load(probe)?, hung)),
+            processes,
+        ));
         // A credential plugin may still be at work on a thread, and nobody waits for it.
         runtime.shutdown_background();
         result
@@ -73,6 +87,21 @@ fn count(config: Config) -> ExitCode {
 fn runtime() -> Result<Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::Io(format!("cannot start: {error}")))
+}
+
+/// Ends the agent from beside it. Whatever it hangs on may hold the log, too, so nobody waits for that.
+fn hung(line: String) {
+    let failure = Failure::Hung(line);
+    let _ = ended(&failure);
+    let code = failure.code();
+    thread::spawn(move || tracing::error!("{failure}"));
+    thread::sleep(LAST_WORDS);
+    std::process::exit(code.into());
+}
+
+/// To stderr. Where that is closed or full, the exit code is left to tell.
+fn say(text: &impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints what was found; whether the agent can count is in the exit code.
@@ -96,7 +125,7 @@ fn answered(answer: Result<String, String>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(text) => {
-            eprintln!("{text}");
+            say(&text);
             ExitCode::FAILURE
         }
     }

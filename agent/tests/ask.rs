@@ -3,10 +3,14 @@
 
 use agent::commands::ask;
 use agent::scope::plugin::PluginsRoot;
+use rustix::process::getuid;
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 
 /// What `scope-http-requests ARGUMENTS` prints when the agent answers like this; no agent for `None`.
@@ -52,6 +56,64 @@ fn health_is_told_or_complained_about() {
     assert_eq!(asked(&["health", "live"], Some(well)).unwrap(), "ok\npods: current\n");
     let ill = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 15\r\n\r\nno tick for 31 s";
     fails_with(&["health", "ready"], Some(ill), "503: no tick for 31 s");
+}
+
+#[test]
+fn what_a_socket_says_is_fit_for_a_terminal() {
+    let answer = "HTTP/1.1 200 OK\r\n\r\nok\x1b[2J\n\u{9b}31mred\n";
+    assert_eq!(asked(&["health", "live"], Some(answer)).unwrap(), "ok\u{fffd}[2J\n\u{fffd}31mred\n");
+    let ill = "HTTP/1.1 503 Service Unavailable\r\n\r\nno \x07tick";
+    fails_with(&["health", "ready"], Some(ill), "503: no \u{fffd}tick");
+}
+
+/// In a folder like /tmp anybody may have put a socket there.
+#[test]
+fn a_socket_that_somebody_else_serves_is_not_believed() {
+    if !getuid().is_root() {
+        eprintln!("SKIPPED: serving as another user needs root");
+        return;
+    }
+    const SERVER: &str = "import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+print('listening', flush=True)
+s.accept()
+sys.stdin.read()";
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("http-requests");
+    std::fs::create_dir(&folder).unwrap();
+    chown(&folder, Some(65_533), None).unwrap();
+    chown(root.path(), Some(65_533), None).unwrap();
+    let mut server = Command::new("python3");
+    server.args(["-c", SERVER]).arg(folder.join("http-requests.sock")).uid(65_533);
+    let Ok(mut server) = server.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+        eprintln!("SKIPPED: no python3");
+        return;
+    };
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let option = format!("--plugins-root={}", root.path().display());
+    let error = ask::run(&["scope-http-requests", "health", "live", &option].map(OsString::from)).unwrap_err();
+    drop(server.stdin.take());
+    server.wait().unwrap();
+    assert!(error.contains("user 65533 serves there") && error.contains("--plugins-root"), "{error}");
+}
+
+/// Whoever waits is answered by an agent that is not there yet, then is not well, then is.
+#[test]
+fn health_is_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    let option = format!("--plugins-root={}", root.path().display());
+    let line = ["x", "health", "ready", "--wait=3000", &option].map(OsString::from);
+    let waiting = thread::spawn(move || ask::run(&line));
+    let ill = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 30\r\n\r\nno counts from the kernel yet\n";
+    for answer in [ill, ill, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n"] {
+        assert!(!waiting.is_finished());
+        assert!(serve(root.path(), answer).join().unwrap().starts_with("GET /health/ready "));
+        std::fs::remove_dir_all(root.path().join("http-requests")).unwrap();
+    }
+    assert_eq!(waiting.join().unwrap().unwrap(), "ok\n");
 }
 
 #[test]

@@ -5,9 +5,12 @@ mod harness;
 
 use harness::caught;
 
+/// What is done with 1 and 2, and what is said of it.
+type Case = (fn(u64, u64) -> u64, &'static str);
+
 #[test]
 fn a_panic_is_an_error_with_its_words() {
-    let cases: [(fn(u64, u64) -> u64, &str); 4] = [
+    let cases: [Case; 4] = [
         (|_, _| panic!("a word"), "it panicked: a word"),
         (|small, _| panic!("{small} word"), "it panicked: 1 word"),
         (|small, large| small - large, "it panicked: attempt to subtract with overflow"),

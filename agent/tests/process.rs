@@ -69,7 +69,9 @@ fn a_folder_that_cannot_be_is_an_io_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
-    check(&["--no-terminal", "--plugins-root", file.to_str().unwrap()], 74, &["cannot create", "file/http-requests"]);
+    let root = format!("--plugins-root={}", file.display());
+    let settings = format!("settings: {root}, --no-terminal; else as by default");
+    check(&["--no-terminal", &root], 74, &["cannot create", "/file", &settings]);
 }
 
 #[test]
@@ -110,6 +112,36 @@ fn a_probe_that_cannot_load_is_told_to_scope_and_then_to_scripts() {
     // Scope's line is the one that is logged.
     assert!(said.contains(answer.lines().last().unwrap()), "{said}");
     assert!(!socket_path(folder.path()).exists());
+}
+
+/// A full disk or a closed pipe takes the log's lines, and nothing else.
+#[test]
+fn an_agent_whose_log_cannot_be_written_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    // Without privileges: it says why it cannot count, and serves that until it is ended.
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--", AGENT, "--no-terminal", "--log-level=trace", "--plugins-root"]);
+    let mut agent = command.arg(folder.path()).stderr(full).spawn().unwrap();
+    let Some(answer) = poll_report(&socket_path(folder.path()), &mut agent) else {
+        let status = agent.wait().unwrap().code();
+        // What unshare itself exits with where there are no user namespaces.
+        assert_eq!(status, Some(1), "the agent ended");
+        eprintln!("SKIPPED: no user namespaces here");
+        return;
+    };
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
+    assert_eq!(agent.wait().unwrap().code(), Some(69));
+}
+
+#[test]
+fn errors_that_cannot_be_printed_leave_the_exit_code() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for (arguments, code) in [(["--log-format=xml"].as_slice(), 64), (&["report", "--plugins-root=/nonexistent"], 1)] {
+        let status = Command::new(AGENT).args(arguments).env_clear().stdout(full()).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
 }
 
 /// The answer to a poll, once the agent serves; `None` if it ends first.

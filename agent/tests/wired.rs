@@ -19,6 +19,7 @@ use agent::counting::identity::Identity;
 use agent::counting::tick::Processes;
 use agent::exit::Failure;
 use agent::pods::cgroup::candidates;
+use agent::pods::news::NO_PODS;
 use agent::scope::plugin::socket_path;
 use agent::settings::cli;
 use agent::telemetry::HeldLines;
@@ -70,7 +71,9 @@ impl Drop for Agent {
 
 fn start(server: &ApiServer, user: Value) -> Agent {
     let (folder, lines) = (tempfile::tempdir().unwrap(), HeldLines::default());
-    let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
+    let filter = agent::telemetry::filter("info");
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone()).with_ansi(false).finish();
     let log = tracing::subscriber::set_default(subscriber);
     let kubeconfig = server.write_kubeconfig(folder.path(), &user);
     let option = |name: &str, path: &Path| OsString::from(format!("--{name}={}", path.display()));
@@ -165,7 +168,8 @@ fn pod() -> Value {
 async fn check_recovery(agent: &Agent, what: &str, cause: &str, recover: impl AsyncFnOnce()) {
     let failing = agent.until(what, |answers| answers.description.contains(TROUBLE)).await;
     assert!(failing.description.contains(cause), "{what}: {}", failing.description);
-    assert!(failing.ready.contains("\nok\npods: those last known: "), "{what}: {}", failing.ready);
+    let known = if failing.placed { "those last known" } else { "none known yet" };
+    assert!(failing.ready.contains(&format!("\nok\npods: {known}: ")), "{what}: {}", failing.ready);
     // Several attempts more.
     sleep(Duration::from_secs(60)).await;
     assert_eq!((agent.said(TROUBLE), agent.said(RECOVERY)), (1, 0), "{what}: {:?}", agent.lines.last(usize::MAX));
@@ -175,6 +179,9 @@ async fn check_recovery(agent: &Agent, what: &str, cause: &str, recover: impl As
     // A request that is never answered is slow at first and then cut off: two kinds of trouble, each said once.
     let kinds = if what == "Hang" { 2 } else { 1 };
     assert_eq!((agent.said(TROUBLE), agent.said(RECOVERY)), (kinds, 1), "{what}: {:?}", agent.lines.last(usize::MAX));
+    // No library says it again in its own words.
+    assert_eq!(agent.said("ERROR") + agent.said("WARN"), kinds, "{what}: {:?}", agent.lines.last(usize::MAX));
+    assert_eq!(agent.said("watching 1 pods of node node-1"), 1, "{what}: {:?}", agent.lines.last(usize::MAX));
 }
 
 #[test]
@@ -270,4 +277,17 @@ async fn counting_and_serving_do_not_wait_for_a_credential_plugin() {
     assert!(first.ready.ends_with("\nok\npods: asked for, no list yet\n"), "{}", first.ready);
     std::fs::write(go, "").unwrap();
     agent.until("a plugin that has answered", |answers| answers.placed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_of_another_name_is_told() {
+    let server = ApiServer::start(Scenario::Serve).await;
+    let agent = start(&server, json!({}));
+    let lonely = agent.until("no pods", |answers| answers.description.contains(NO_PODS)).await;
+    assert!(lonely.ready.ends_with(&format!("\nok\npods: none: {NO_PODS}\n")), "{}", lonely.ready);
+    // Longer than the quiet after which a watch is said to go well.
+    sleep(Duration::from_secs(200)).await;
+    assert_eq!(agent.said(NO_PODS), 1, "{:?}", agent.lines.last(usize::MAX));
+    server.put(pod());
+    agent.until("pods", |answers| answers.placed && answers.ready.ends_with("\nok\npods: current\n")).await;
 }

@@ -3,6 +3,7 @@
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+mod cgroups;
 mod count;
 mod kernel;
 mod maps;
@@ -17,7 +18,6 @@ mod turns;
 use aya_ebpf::macros::{btf_tracepoint, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 use common::connection::Arrival;
-use common::failure::Failure;
 use common::machine::Read;
 use kernel::constant;
 use reader::{Direct, Reader, ThroughDynptr, User};
@@ -126,11 +126,4 @@ fn process<const PROGRAM: u32>(skb: *const u8, length: u32, hold: u32, reader: &
     }
     let found = reader::process(reader, place.skb_offset, read, connection, trial)?;
     count::found(connection, found)
-}
-
-/// Names a loss and goes away.
-#[inline(always)]
-fn lose<T>(cause: Failure) -> Option<T> {
-    maps::count_failure(cause as u32);
-    None
 }

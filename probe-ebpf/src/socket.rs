@@ -5,7 +5,8 @@ use common::connection::Connection;
 use common::failure::Failure;
 
 use crate::kernel::{constant, member, offset, read_only_cast};
-use crate::{lose, syscall};
+use crate::maps::lose;
+use crate::syscall;
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;

@@ -9,8 +9,10 @@ use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::finding::Finding;
-use crate::kernel::has_host_pids;
-use crate::kernel::survey::{LOCKDOWN, missing_capabilities};
+use crate::kernel::survey::{
+    IN_USER_NAMESPACE, LOCKDOWN, OUT_OF_USER_NAMESPACE, kubernetes_names, missing_capabilities,
+};
+use crate::kernel::{has_host_pids, has_own_users};
 use crate::scope::plugin::{PluginsRoot, is_served, socket_path};
 use crate::scope::{host, peer};
 use crate::settings::config::Config;
@@ -24,10 +26,12 @@ const OTHER_FILES: u64 = 256;
 pub(super) fn privileges() -> Vec<Finding> {
     let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     let missing = missing_capabilities();
-    let all = missing.join(" and ");
+    let all = kubernetes_names(&missing);
     let mut findings = Vec::new();
     for (name, capability) in [("CAP_BPF", CapabilitySet::BPF), ("CAP_PERFMON", CapabilitySet::PERFMON)] {
-        findings.push(if effective.contains(capability) {
+        findings.push(if has_own_users() {
+            Finding::failed("capability", format!("{name}: {IN_USER_NAMESPACE}"), OUT_OF_USER_NAMESPACE)
+        } else if effective.contains(capability) {
             Finding::ok("capability", name)
         } else if missing.contains(&name) {
             let to_do = format!("run as root, or in Kubernetes add {all} to securityContext.capabilities.add");
@@ -129,20 +133,24 @@ pub(super) fn names(config: &Config) -> Vec<Finding> {
         )
     };
     let host = config.host.as_ref().map_or_else(peer::own_host_name, ToString::to_string);
-    vec![pids, host_name(&host)]
+    vec![pids, host_name(&host, config.host.is_some())]
 }
 
-fn host_name(own: &str) -> Finding {
+fn host_name(own: &str, is_chosen: bool) -> Finding {
     let Some(pid) = scope_probe() else {
         return Finding::note("host's name", format!("{own:?}; no Scope probe runs here to compare it with"));
     };
     match peer::host_name(pid) {
         Ok(Some(scopes)) => match host::mismatch(own, &scopes) {
             None => Finding::ok("host's name", format!("{own:?}, as Scope's probe (PID {pid}) has it")),
+            Some(_) if !is_chosen => Finding::ok(
+                "host's name",
+                format!("{own:?}; Scope's probe (PID {pid}) calls it {scopes:?}, and is answered with that"),
+            ),
             Some(_) => Finding::warning(
                 "host's name",
                 format!(
-                    "Scope's probe (PID {pid}) calls this host {scopes:?}, the agent {own:?}: Scope will show no requests"
+                    "Scope's probe (PID {pid}) calls this host {scopes:?}, the agent {own:?}: Scope shows its processes without names, and a second host"
                 ),
                 format!("start the agent with --hostname={scopes} (or {}={scopes})", host::VARIABLE),
             ),

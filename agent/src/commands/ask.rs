@@ -1,25 +1,32 @@
 //! What `health`, `report` and `top` do: ask the running agent over its plugin socket. EDGE.
 //!
-//! The image holds no shell and no curl, and the agent listens on no port: probes and `helm test` run the binary.
+//! The image holds no shell and no curl, and the agent need listen on no port: the startup probe and `helm test` run the binary.
 
 use crate::counting::overview::{self, Overview};
 use crate::health::Question;
+use crate::printable::printable_lines;
 use crate::scope::plugin::{PluginsRoot, is_served, socket_path};
 use crate::scope::report::ID;
 use crate::settings::cli::{self, Call, Request};
 use crate::settings::config::ConfigError;
 use crate::settings::environment;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use rustix::process::getuid;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// For everything. Scope itself grants half a second; a node under pressure may need more.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two questions to an agent that is waited for.
+const PAUSE: Duration = Duration::from_millis(100);
 /// A report of 5 000 processes has about 3 MB.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+const ROOT: u32 = 0;
 
 /// What a command line that asks has for an answer.
 ///
@@ -41,10 +48,9 @@ pub fn run(arguments: &[OsString]) -> Result<String, String> {
 ///
 /// Why there is no answer or no good one, in one line.
 pub fn ask(root: &PluginsRoot, request: Request) -> Result<String, String> {
-    let root = served(root);
     match request {
-        Request::Health(question) => health(root, question),
-        Request::Report => report(root),
+        Request::Health(question, wait) => health(root, question, wait),
+        Request::Report => report(served(root)),
     }
 }
 
@@ -70,10 +76,19 @@ pub fn overview(root: &Path, after: Option<u64>) -> Result<Option<Overview>, Str
     }
 }
 
-fn health(root: &Path, question: Question) -> Result<String, String> {
-    match get(root, question.path())? {
-        (200, text) => Ok(text),
-        (status, text) => Err(format!("{status}: {}", text.trim())),
+/// Whoever waits for a start asks with one run of the program: that costs more than all its questions.
+fn health(root: &PluginsRoot, question: Question, wait: Duration) -> Result<String, String> {
+    let until = Instant::now() + wait;
+    loop {
+        let answer = match get(served(root), question.path()) {
+            Ok((200, text)) => Ok(text),
+            Ok((status, text)) => Err(format!("{status}: {}", text.trim())),
+            Err(error) => Err(error),
+        };
+        if answer.is_ok() || Instant::now() >= until {
+            return answer;
+        }
+        thread::sleep(PAUSE);
     }
 }
 
@@ -102,12 +117,23 @@ fn get(root: &Path, path: &str) -> Result<(u16, String), String> {
 
 fn exchange(socket: &Path, path: &str) -> io::Result<(u16, String)> {
     let mut stream = UnixStream::connect(socket)?;
+    // Not with rustix: an agent of another PID namespace has PID 0 here, which it takes for an error (1.1.4).
+    believe(getsockopt(&stream, PeerCredentials)?.uid())?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // In one piece: whoever reads once has all of it.
     let request = format!("GET {path} HTTP/1.1\r\nhost: plugin\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let answer = read_until(&mut stream, Instant::now() + PATIENCE)?;
     split(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer"))
+}
+
+/// In a folder like /tmp anybody may serve: only root, and who asks, is believed.
+fn believe(server: u32) -> io::Result<()> {
+    if [ROOT, getuid().as_raw()].contains(&server) {
+        return Ok(());
+    }
+    let text = format!("user {server} serves there, who is neither root nor you; --plugins-root names another folder");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
 }
 
 /// Reads to the end, but not beyond the deadline, however slowly the bytes come.
@@ -129,11 +155,11 @@ fn read_until(stream: &mut UnixStream, deadline: Instant) -> io::Result<Vec<u8>>
     }
 }
 
-/// Status and body. The agent answers with a length and, asked to, closes: so the body is all that follows the head.
+/// Status and body, fit for a terminal. The agent answers with a length and, asked to, closes: so the body is all that follows the head.
 fn split(answer: &[u8]) -> Option<(u16, String)> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let body = String::from_utf8(answer[end + 4..].to_vec()).ok()?;
+    let body = printable_lines(std::str::from_utf8(&answer[end + 4..]).ok()?);
     Some((status, body))
 }

@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::counting::counts::requests;
 use crate::counting::history::LENGTH;
-use crate::counting::identity::{Identity, printable};
-use crate::counting::snapshot::{Place, Process, Snapshot};
+use crate::counting::identity::Identity;
+use crate::counting::shown::Shown;
+use crate::counting::snapshot::{Place, Process, Snapshot, Standing};
 use crate::counting::summary::{busiest, joined, losses};
+use crate::printable::printable;
 
 /// Where it is found on the plugin socket.
 pub const PATH: &str = "/overview";
@@ -18,8 +21,12 @@ pub const PATH: &str = "/overview";
 pub const MAX_ROWS: usize = 5_000;
 /// Of a command line no more than this is shown; no screen is as wide.
 const MAX_NAME_CHARS: usize = 300;
-/// What is in no pod.
-const OUTSIDE: &str = "(outside pods)";
+/// What has no pod's name, by why.
+const NAMELESS: [(Standing, &str); 3] = [
+    (Standing::Awaited, "(pod not known yet)"),
+    (Standing::Unknown, "(pod unknown)"),
+    (Standing::Outside, "(outside pods)"),
+];
 
 /// For what there is a row each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +62,8 @@ pub struct Facts {
     pub probe: String,
     /// Where Scope finds the plugin.
     pub socket: String,
+    /// For which processes there is a row.
+    pub shown: Shown,
 }
 
 /// One tick. What an agent of another version does not send is empty.
@@ -144,7 +153,7 @@ impl Overview {
             ended_processes: snapshot.ended.processes,
             exact: snapshot.losses.sum() == 0,
             certainty: certainty(snapshot),
-            tables: [processes(snapshot), containers(snapshot), pods(snapshot)],
+            tables: [processes(snapshot, facts.shown), containers(snapshot, facts.shown), pods(snapshot, facts.shown)],
         }
     }
 
@@ -166,7 +175,20 @@ impl Overview {
     ///
     /// What is wrong with it.
     pub fn of_json(json: &str) -> Result<Self, String> {
-        serde_json::from_str(json).map_err(|error| format!("no overview: {error}"))
+        let no = |error| format!("no overview: {error}");
+        let mut value = serde_json::from_str(json).map_err(no)?;
+        make_printable(&mut value);
+        serde_json::from_value(value).map_err(no)
+    }
+}
+
+/// Who answers chose the names, and they go to a terminal.
+fn make_printable(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = printable(text),
+        Value::Array(values) => values.iter_mut().for_each(make_printable),
+        Value::Object(entries) => entries.values_mut().for_each(make_printable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -180,10 +202,11 @@ fn certainty(snapshot: &Snapshot) -> String {
     }
 }
 
-fn processes(snapshot: &Snapshot) -> Table {
-    let rows =
-        busiest(snapshot, MAX_ROWS).into_iter().map(|process| process_row(process, snapshot.now)).collect::<Vec<_>>();
-    Table { left_out: snapshot.processes.len() - rows.len(), rows }
+fn processes(snapshot: &Snapshot, shown: Shown) -> Table {
+    let all = snapshot.processes.iter().filter(|process| shown.has(process)).count();
+    let busiest = busiest(snapshot, shown, MAX_ROWS).into_iter();
+    let rows = busiest.map(|process| process_row(process, snapshot.now)).collect::<Vec<_>>();
+    Table { left_out: all - rows.len(), rows }
 }
 
 fn process_row(process: &Process, now: u64) -> Row {
@@ -210,10 +233,14 @@ fn name(identity: &Identity) -> &str {
     if line.is_empty() { &identity.command } else { &line[folder..] }
 }
 
-fn containers(snapshot: &Snapshot) -> Table {
+fn containers(snapshot: &Snapshot, shown: Shown) -> Table {
     sums(
-        snapshot,
-        |place| (&*place.scope_uid, place.container_id),
+        (snapshot, shown),
+        // One that was restarted has another id and the same name.
+        |place| match &place.container {
+            Some(name) => (&*place.scope_uid, Some(&**name), None),
+            None => (&*place.scope_uid, None, place.container_id),
+        },
         |place| {
             let container = match (&place.container, place.container_id) {
                 (Some(name), _) => name.to_string(),
@@ -225,24 +252,26 @@ fn containers(snapshot: &Snapshot) -> Table {
     )
 }
 
-fn pods(snapshot: &Snapshot) -> Table {
-    let table = sums(snapshot, |place| &*place.scope_uid, |place| format!("{}/{}", place.namespace, place.pod));
+fn pods(snapshot: &Snapshot, shown: Shown) -> Table {
+    let name = |place: &Place| format!("{}/{}", place.namespace, place.pod);
+    let table = sums((snapshot, shown), |place| &*place.scope_uid, name);
     let rows = table.rows.into_iter().map(|row| Row { container: String::new(), ..row });
     Table { rows: rows.collect(), ..table }
 }
 
-/// A row for each key, with ended processes, and one for what is in no pod: together they are all that was received.
+/// A row for each key, with ended processes, and for what has no pod: together they are all that was received, where all of
+/// it is shown.
 fn sums<'a, K: Hash + Eq>(
-    snapshot: &'a Snapshot,
+    (snapshot, shown): (&'a Snapshot, Shown),
     key: impl Fn(&'a Place) -> K,
     name: impl Fn(&Place) -> String,
 ) -> Table {
-    let mut outside = Sum::default();
+    let mut nameless = NAMELESS.map(|(standing, name)| (standing, Sum::named(name)));
     let mut by_key: HashMap<K, Sum> = HashMap::new();
     for process in snapshot.processes.iter() {
         let sum = match process.place.as_deref() {
             Some(place) => by_key.entry(key(place)).or_insert_with(|| Sum::of(place)),
-            None => &mut outside,
+            None => of_standing(&mut nameless, process.standing),
         };
         sum.processes += 1;
         sum.unsynced += process.totals.unsynced;
@@ -252,27 +281,36 @@ fn sums<'a, K: Hash + Eq>(
         let remains = &ended.remains;
         let sum = match ended.place.as_deref() {
             Some(place) => by_key.entry(key(place)).or_insert_with(|| Sum::of(place)),
-            None => &mut outside,
+            None => of_standing(&mut nameless, ended.standing),
         };
         sum.unsynced += remains.totals.unsynced;
         sum.add(remains.rates.iter().rev().copied(), requests(&remains.totals));
     }
-    let placed = by_key.values().map(|sum| sum.total).sum::<u64>();
+    of_standing(&mut nameless, Standing::Unknown).total += requests(&snapshot.forgotten);
     // Of ended processes outside containers nothing remains but their part in the total.
-    outside.total = requests(&snapshot.totals).saturating_sub(placed);
-    let mut rows: Vec<_> = by_key.into_values().map(|sum| sum.row(&name)).collect();
-    if outside.processes > 0 || outside.total > 0 {
-        rows.push(outside.row(&name));
-    }
+    of_standing(&mut nameless, Standing::Outside).total = 0;
+    let others = nameless.iter().map(|(_, sum)| sum.total).chain(by_key.values().map(|sum| sum.total)).sum::<u64>();
+    of_standing(&mut nameless, Standing::Outside).total = requests(&snapshot.totals).saturating_sub(others);
+    let nameless = nameless.into_iter().filter(|(standing, _)| shown == Shown::All || *standing != Standing::Outside);
+    let nameless = nameless.map(|(_, sum)| sum).filter(|sum| sum.processes > 0 || sum.total > 0);
+    let mut rows: Vec<_> = by_key.into_values().chain(nameless).map(|sum| sum.row(&name)).collect();
     rows.sort_by(|a, b| b.rate.total_cmp(&a.rate).then(b.total.cmp(&a.total)).then_with(|| a.name.cmp(&b.name)));
     let left_out = rows.len().saturating_sub(MAX_ROWS);
     rows.truncate(MAX_ROWS);
     Table { rows, left_out }
 }
 
+fn of_standing<'a, 'b>(nameless: &'b mut [(Standing, Sum<'a>); 3], standing: Standing) -> &'b mut Sum<'a> {
+    let [rest @ .., outside] = nameless;
+    let found = rest.iter_mut().find(|(of, _)| *of == standing);
+    found.map_or(&mut outside.1, |(_, sum)| sum)
+}
+
 /// What processes of the same place receive and received together.
 #[derive(Default)]
 struct Sum<'a> {
+    /// Where it has no place.
+    name: &'static str,
     place: Option<&'a Place>,
     processes: usize,
     newest_first: Vec<f32>,
@@ -281,6 +319,10 @@ struct Sum<'a> {
 }
 
 impl<'a> Sum<'a> {
+    fn named(name: &'static str) -> Self {
+        Self { name, ..Self::default() }
+    }
+
     fn of(place: &'a Place) -> Self {
         Self { place: Some(place), ..Self::default() }
     }
@@ -298,7 +340,7 @@ impl<'a> Sum<'a> {
     fn row(self, name: impl Fn(&Place) -> String) -> Row {
         let is_idle = self.newest_first.iter().all(|rate| *rate <= 0.0);
         let row = Row {
-            name: shortened(&self.place.map_or_else(|| OUTSIDE.to_owned(), name)),
+            name: shortened(&self.place.map_or_else(|| self.name.to_owned(), name)),
             processes: self.processes,
             rate: self.newest_first.first().copied().unwrap_or_default(),
             history: if is_idle { Vec::new() } else { self.newest_first.into_iter().rev().collect() },

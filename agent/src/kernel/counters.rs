@@ -198,7 +198,19 @@ fn process_counts(process: &Process) -> ProcessCounts {
         key: process.key,
         pid: (process.pid != 0).then_some(Pid(process.pid)),
         command: String::from_utf8_lossy(&process.command[..end]).into(),
-        cgroup_id: process.cgroup_id,
+        candidates: super::names::of_process(process),
         counts: Counts::default(),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use common::maps::CGROUP_BYTES;
+
+    /// One of which nothing is known.
+    pub(in super::super) fn process() -> Process {
+        let (key, command) = (ProcessKey::default(), [0; 16]);
+        Process { key, command, pid: 0, cgroup_bytes: 0, cgroups: [0; CGROUP_BYTES] }
     }
 }

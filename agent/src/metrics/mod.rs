@@ -7,9 +7,10 @@ mod meter;
 mod render;
 mod server;
 pub mod tally;
+mod waiting;
 
 pub use format::Format;
 pub use instruments::Instruments;
 pub use meter::Meter;
 pub use render::{Facts, Observed, Scrape};
-pub use server::{LIMITS, Render, listen, serve};
+pub use server::{Answers, Complaint, LIMITS, Render, listen, serve, serve_apart};

@@ -1,9 +1,12 @@
 //! The name by which Scope knows this machine, and whether a Scope probe uses another. PURE.
 //!
-//! Scope shows nothing of a report whose nodes name a host it does not know, and calls it "ok".
+//! Of a report whose nodes name a host it does not know Scope shows nodes without names and a second host, and calls it
+//! "ok".
 
 use std::fmt;
 use std::sync::Arc;
+
+use crate::printable::is_printable;
 
 /// The variable by which Scope's own manifests tell its probe the host's name.
 pub const VARIABLE: &str = "SCOPE_HOSTNAME";
@@ -22,7 +25,7 @@ impl HostName {
         if name.is_empty() {
             return Err("is empty".to_owned());
         }
-        if name.contains(|c: char| c == ';' || c.is_control() || c.is_whitespace()) {
+        if name.contains(|c: char| c == ';' || c.is_whitespace() || !is_printable(c)) {
             return Err(format!("{name:?} holds a character that a host's name cannot have"));
         }
         Ok(Self(name.into()))
@@ -60,10 +63,16 @@ pub fn is_scope(query: Option<&str>) -> bool {
 pub fn mismatch(ours: &str, scopes: &str) -> Option<String> {
     (ours != scopes).then(|| {
         format!(
-            "Scope calls this host {scopes:?}, but this agent calls it {ours:?}: Scope will show no requests. \
-             Start the agent with --hostname={scopes} (or {VARIABLE}={scopes})"
+            "Scope calls this host {scopes:?}, but this agent calls it {ours:?}: Scope shows its processes without names, \
+             and a second host. Start the agent with --hostname={scopes} (or {VARIABLE}={scopes})"
         )
     })
+}
+
+/// The same for the plugin's description, of which Scope shows the beginning.
+#[must_use]
+pub fn advice(scopes: &str) -> String {
+    format!("start the agent with --hostname={scopes}, as Scope calls this host")
 }
 
 #[cfg(test)]

@@ -58,6 +58,13 @@ pub const ALL: [Setting; 15] = [
         "process,container,pod,host",
         "what Scope gets numbers of",
     ),
+    setting(
+        "shown",
+        "WHICH",
+        "SCOPE_HTTP_REQUESTS_SHOWN",
+        "all",
+        "which processes Scope and tables show: all, or pods",
+    ),
     setting("node-name", "NAME", "NODE_NAME", "no pods", "the Kubernetes node whose pods are asked for"),
     setting(
         "kubeconfig",
@@ -65,13 +72,6 @@ pub const ALL: [Setting; 15] = [
         "SCOPE_HTTP_REQUESTS_KUBECONFIG",
         "as in a pod, or as kubectl",
         "how to reach the API server",
-    ),
-    setting(
-        "cgroup-root",
-        "DIR",
-        "SCOPE_HTTP_REQUESTS_CGROUP_ROOT",
-        "/sys/fs/cgroup",
-        "where the host's cgroups are mounted",
     ),
     setting(
         "metrics-address",
@@ -92,7 +92,7 @@ pub const ALL: [Setting; 15] = [
         "HOOK",
         "SCOPE_HTTP_REQUESTS_HOOK",
         "auto",
-        "where the probe is and reads: auto, tracepoint, dynptr or fexit",
+        "where the probe reads: auto, tracepoint, dynptr or fexit",
     ),
     setting("max-processes", "NUMBER", "SCOPE_HTTP_REQUESTS_MAX_PROCESSES", "8192", "processes counted at a time"),
     setting(

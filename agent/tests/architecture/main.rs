@@ -58,7 +58,11 @@ fn faults_between(modules: &Modules) -> Vec<String> {
     let mut found = Vec::new();
     for (module, source) in modules.iter() {
         if hands_out(source) {
-            let code = source.syntax.items.iter().find(|item| !matches!(item, Item::Mod(_) | Item::Use(_) | Item::ExternCrate(_)));
+            let code = source
+                .syntax
+                .items
+                .iter()
+                .find(|item| !matches!(item, Item::Mod(_) | Item::Use(_) | Item::ExternCrate(_)));
             found.extend(code.map(|_| format!("{}: holds code", source.path.display())));
         } else if kinds(&source.text).0 {
             let edges = modules.named_by(module).into_iter().filter(is_edge);

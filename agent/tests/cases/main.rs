@@ -5,9 +5,12 @@
 //! The binary needs nothing beside itself, so that it also runs inside other kernels.
 
 mod certainty;
+mod cgroups;
 #[expect(dead_code, reason = "no case waits with it")]
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../hierarchy/mod.rs"]
+mod hierarchy;
 mod lab;
 mod load;
 mod processes;
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         reading::cases(),
         transports::cases(),
         processes::cases(),
+        cgroups::cases(),
         load::cases(),
     ]
     .into_iter()

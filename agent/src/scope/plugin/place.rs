@@ -1,13 +1,8 @@
 //! Finds a folder in which the plugin socket can be. EDGE.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-use std::path::Path;
-
-use rustix::process::getuid;
 use tokio::net::UnixListener;
 
+use super::folder;
 use super::root::PluginsRoot;
 use super::socket::{ClaimError, Socket};
 
@@ -18,42 +13,29 @@ use super::socket::{ClaimError, Socket};
 /// That of the first folder, if none does; an agent that serves there already ends the search.
 pub fn claim_first(root: &PluginsRoot) -> Result<(Socket, UnixListener), ClaimError> {
     let first = match Socket::claim(&root.path) {
-        Err(error @ ClaimError::Io { .. }) => error,
+        Err(error @ (ClaimError::Io { .. } | ClaimError::Foreign { .. })) => error,
         decided => return decided,
     };
     for fallback in &root.fallbacks {
-        match own_folder(fallback).map(|()| Socket::claim(fallback)) {
-            Ok(Ok(claimed)) => {
+        match folder::create_own(fallback).and_then(|()| Socket::claim(fallback)) {
+            Ok(claimed) => {
                 tracing::warn!(cause = %first, used = %fallback.display(),
                     "Scope will not find the plugin: it looks in {} only", root.path.display());
                 return Ok(claimed);
             }
-            Ok(Err(error @ ClaimError::InUse(_))) => return Err(error),
-            Ok(Err(error)) => tracing::debug!(%error, "no place for the socket"),
-            Err(error) => tracing::debug!(%error, folder = %fallback.display(), "no place for the socket"),
+            Err(error @ ClaimError::InUse(_)) => return Err(error),
+            Err(error) => tracing::debug!(%error, "no place for the socket"),
         }
     }
     Err(first)
-}
-
-/// Creates the folder for this user alone. Its parent may be everybody's (/tmp), so one that is
-/// there already must be this user's.
-fn own_folder(folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let metadata = fs::symlink_metadata(folder)?;
-    if metadata.is_dir() && metadata.uid() == getuid().as_raw() {
-        return Ok(());
-    }
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not this user's own folder"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scope::plugin::socket_path;
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
     use std::path::PathBuf;
 
     fn root(path: PathBuf, fallbacks: Vec<PathBuf>) -> PluginsRoot {
@@ -90,6 +72,6 @@ mod tests {
         std::os::unix::fs::symlink(folder.path(), &link).unwrap();
         let error = claim_first(&root(file.join("plugins"), vec![file.join("other"), link])).unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("cannot create ") && text.contains("file/plugins/http-requests"), "{text}");
+        assert!(text.starts_with("cannot create ") && text.contains("file/plugins"), "{text}");
     }
 }

@@ -1,19 +1,22 @@
 //! Claims the place of the plugin socket and gives it back. EDGE.
 
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
+use super::folder::{self, LOCK_PATIENCE};
 use crate::scope::report::ID;
 
 /// Scope's probe runs as root, and so does whoever asks through `kubectl exec`.
 const SOCKET_MODE: u32 = 0o600;
+/// Clients that wait to be accepted; a further one is refused.
+const BACKLOG: i32 = 128;
 
 /// Where Scope looks for the socket: it takes the plugin's id from the file's name.
 #[must_use]
@@ -44,6 +47,20 @@ pub enum ClaimError {
     /// Something else has the name.
     #[error("{} is no socket: remove it, or use another place with --plugins-root", .0.display())]
     NoSocket(PathBuf),
+    /// Whose it is could put another socket there.
+    #[error("{} belongs to user {owner}: remove it, or use another place with --plugins-root", path.display())]
+    Foreign {
+        /// What.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// Everybody could put another socket there.
+    #[error("others may write to {path}: take that from them (chmod go-w {path}), or use another place with --plugins-root", path = .0.display())]
+    Open(PathBuf),
+    /// Somebody has the folder locked.
+    #[error("somebody has held a lock on {path} for {} s, as an agent does while it starts: end who does (fuser -v {path}), or use another place with --plugins-root", LOCK_PATIENCE.as_secs(), path = .0.display())]
+    Locked(PathBuf),
     /// The file system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -57,22 +74,19 @@ pub enum ClaimError {
 }
 
 impl Socket {
-    /// Creates the folders, replaces a socket that nobody serves any more, and listens.
+    /// Creates the folders, replaces a socket that nobody serves any more, and listens. It may wait for a second.
     ///
     /// # Errors
     ///
     /// See [`ClaimError`].
     pub fn claim(root: &Path) -> Result<(Self, tokio::net::UnixListener), ClaimError> {
         let path = socket_path(root);
-        let folder = root.join(ID);
-        fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
-        // Held until the socket is bound: of two agents that start at once, one finds the other's.
-        let lock = File::open(&folder).map_err(failed("open", &folder))?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed("lock", &folder)(error.into()))?;
+        let own = root.join(ID);
+        folder::create_trusted(root)?;
+        folder::create_own(&own)?;
+        let _until_bound = folder::lock(&own)?;
         remove_stale(&path)?;
-        let listener = UnixListener::bind(&path).map_err(failed("bind", &path))?;
-        fs::set_permissions(&path, Permissions::from_mode(SOCKET_MODE)).map_err(failed("set the mode of", &path))?;
-        listener.set_nonblocking(true).map_err(failed("use", &path))?;
+        let listener = bind(&path).map_err(|error| failed("bind", &path)(error.into()))?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(failed("use", &path))?;
         let identity = identity(&path).map_err(failed("look at", &path))?;
         Ok((Self { path, identity }, listener))
@@ -119,11 +133,21 @@ fn connect(path: &Path) -> Result<(), Errno> {
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)
 }
 
+/// Listens on a socket that has its mode from the moment it has a name.
+fn bind(path: &Path) -> Result<UnixListener, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    fchmod(&socket, Mode::from_raw_mode(SOCKET_MODE))?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ClaimError {
+pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ClaimError {
     let path = path.to_owned();
     move |source| ClaimError::Io { action, path, source }
 }
