@@ -41,7 +41,7 @@ pub fn line(snapshot: &Snapshot, shown: Shown) -> String {
 /// probe are another matter, see [`joined`].
 #[must_use]
 pub fn losses(losses: &Losses) -> String {
-    let causes = Failure::ALL.iter().filter(|cause| **cause != Failure::Joined);
+    let causes = Failure::ALL.iter().filter(|cause| cause.is_loss());
     let causes = causes.map(|cause| (cause.name(), losses.failures[*cause as usize]));
     let causes = causes.chain([("skipped_calls", losses.skipped_calls)]);
     let some = causes.filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}"));

@@ -43,7 +43,9 @@ pub(crate) fn process<'a>(
         connection.give_up();
         job.failure = Failure::Unreadable as u32 + 1;
     } else if job.trial != 0 {
-        connection.give_up();
+        // What it was lost for stays as it is.
+        connection.end_try();
+        job.failure = 0;
     } else if job.read.offset < job.read.end && connection.stream.phase.reads_on() {
         connection.give_up();
         job.failure = Failure::StepBudget as u32 + 1;
