@@ -17,6 +17,8 @@ pub enum Phase {
     NotHttp,
     /// The connection left HTTP after a request (CONNECT, an accepted `Upgrade`).
     Tunnel,
+    /// What comes next is not known, and nothing that the sender could not feign would tell.
+    GivenUp,
     /// What comes next is not known.
     Unsynced,
     /// `left` bytes of a request's body.
@@ -138,7 +140,7 @@ impl Phase {
     #[inline(always)]
     #[must_use]
     pub const fn reads_on(self) -> bool {
-        !matches!(self, Self::NotHttp | Self::Tunnel | Self::Unsynced)
+        !matches!(self, Self::NotHttp | Self::Tunnel | Self::GivenUp | Self::Unsynced)
     }
 }
 
@@ -147,7 +149,7 @@ impl Stream {
     #[inline(always)]
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        matches!(self.phase, Phase::NotHttp | Phase::Tunnel)
+        matches!(self.phase, Phase::NotHttp | Phase::Tunnel | Phase::GivenUp)
     }
 
     /// The next `left` bytes can be passed over unread.
@@ -185,9 +187,9 @@ impl Stream {
     }
 }
 
-/// Gives the stream up until it becomes certain again.
+/// Gives the stream up: until it becomes certain again, where it may.
 #[inline(always)]
 pub(crate) const fn fail(stream: &mut Stream, cause: Failure) -> Event {
-    stream.enter(Phase::Unsynced);
+    stream.enter(if cause.comes_back() { Phase::Unsynced } else { Phase::GivenUp });
     Event::failed(cause)
 }

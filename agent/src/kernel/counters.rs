@@ -168,7 +168,7 @@ impl Counters {
     }
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
     ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
 }
 

@@ -7,6 +7,7 @@ mod constants;
 mod counters;
 mod error;
 mod hook;
+pub mod memory;
 mod namespace;
 mod pages;
 mod patch;
@@ -14,6 +15,7 @@ mod probe;
 mod statistics;
 pub mod survey;
 mod sys;
+mod told;
 
 pub use choice::{HookChoice, ProbeConfig};
 pub use comparison::{Attached, Comparison, StandIn};

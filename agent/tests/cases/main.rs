@@ -8,13 +8,17 @@ mod certainty;
 #[expect(dead_code, reason = "no case waits with it")]
 #[path = "../harness/mod.rs"]
 mod harness;
+mod hostile;
+mod kinds;
 mod lab;
 mod load;
 mod processes;
 mod raw;
 mod reading;
+mod state;
 mod streams;
 mod transports;
+mod urgent;
 
 use std::process::ExitCode;
 
@@ -63,6 +67,10 @@ fn main() -> ExitCode {
         streams::cases(),
         reading::cases(),
         transports::cases(),
+        kinds::cases(),
+        urgent::cases(),
+        hostile::cases(),
+        state::cases(),
         processes::cases(),
         load::cases(),
     ]
