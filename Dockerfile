@@ -20,11 +20,13 @@ COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY common common
 COPY probe-ebpf probe-ebpf
 COPY agent agent
-# Static: the image has no C library. TARGETARCH is set by BuildKit.
-ARG TARGETARCH=amd64
+# Static: the image has no C library. BuildKit sets TARGETARCH, and a default here would win over it; an older builder sets
+# nothing, and builds for the machine it runs on.
+ARG TARGETARCH
 # What `--version` names; the repository itself is not copied.
 ARG COMMIT=unknown
-RUN case "$TARGETARCH" in amd64) arch=x86_64 ;; arm64) arch=aarch64 ;; *) echo "no build for $TARGETARCH" >&2; exit 1 ;; esac \
+RUN architecture="${TARGETARCH:-$(dpkg --print-architecture)}" \
+    && case "$architecture" in amd64) arch=x86_64 ;; arm64) arch=aarch64 ;; *) echo "no build for $architecture" >&2; exit 1 ;; esac \
     && target="$arch-unknown-linux-gnu" \
     && SCOPE_HTTP_REQUESTS_COMMIT="$COMMIT" RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin scope-http-requests --target "$target" \
     && strip --strip-debug -o /scope-http-requests "target/$target/release/scope-http-requests"

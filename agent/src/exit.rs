@@ -9,6 +9,8 @@ pub enum Failure {
     Usage(String),
     /// The kernel cannot run the probe, or another agent is at work.
     Unavailable(String),
+    /// It hangs.
+    Hung(String),
     /// Something of the system failed.
     Io(String),
 }
@@ -20,6 +22,7 @@ impl Failure {
         match self {
             Self::Usage(_) => 64,
             Self::Unavailable(_) => 69,
+            Self::Hung(_) => 70,
             Self::Io(_) => 74,
         }
     }
@@ -27,7 +30,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(line) | Self::Unavailable(line) | Self::Io(line)) = self;
+        let (Self::Usage(line) | Self::Unavailable(line) | Self::Hung(line) | Self::Io(line)) = self;
         f.write_str(line)
     }
 }

@@ -3,20 +3,25 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use agent::commands::{ask, top};
 use agent::exit::Failure;
-use agent::kernel::Kernel;
+use agent::kernel::{Kernel, LoadError};
 use agent::processes::ProcessTable;
 use agent::run::run;
 use agent::settings::cli::{self, Call};
 use agent::settings::config::{Config, ConfigError};
 use agent::settings::environment;
+use agent::watchdog::Watched;
 use agent::{check, telemetry, terminal};
 use tokio::runtime::Runtime;
 
 /// Where Kubernetes looks for the last words of a container.
 const TERMINATION_LOG: &str = "/dev/termination-log";
+/// How long an agent that hangs is given to say so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
@@ -56,7 +61,12 @@ fn count(config: Config) -> ExitCode {
     let probe = config.probe;
     let result = runtime().and_then(|runtime| {
         let processes = ProcessTable::new().with_cgroups(&config.cgroup_root);
-        let result = runtime.block_on(run(config, lines.clone(), || Kernel::load(probe), processes));
+        let result = runtime.block_on(run(
+            config,
+            lines.clone(),
+            || Ok::<_, LoadError>(Watched::new(Kernel::load(probe)?, hung)),
+            processes,
+        ));
         // A credential plugin may still be at work on a thread, and nobody waits for it.
         runtime.shutdown_background();
         result
@@ -73,6 +83,16 @@ fn count(config: Config) -> ExitCode {
 fn runtime() -> Result<Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::Io(format!("cannot start: {error}")))
+}
+
+/// Ends the agent from beside it. Whatever it hangs on may hold the log, too, so nobody waits for that.
+fn hung(line: String) {
+    let failure = Failure::Hung(line);
+    let _ = ended(&failure);
+    let code = failure.code();
+    thread::spawn(move || tracing::error!("{failure}"));
+    thread::sleep(LAST_WORDS);
+    std::process::exit(code.into());
 }
 
 /// To stderr. Where that is closed or full, the exit code is left to tell.

@@ -114,7 +114,10 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         };
         let state = pod_state.clone();
         let render = meter.exposition(facts, move || (state.borrow().name(), &State::NAMES));
-        tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), render))
+        let pulse = pulse.clone();
+        let complaint = Arc::new(move |question| pulse.borrow().complaint(question, None));
+        let answers = metrics::Answers { render, complaint };
+        tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), answers))
     });
     let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat, meter }, pods, end_sampling));
     let reports = Reports::new(snapshots.clone(), pulse)

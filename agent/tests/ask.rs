@@ -100,6 +100,22 @@ sys.stdin.read()";
     assert!(error.contains("user 65533 serves there") && error.contains("--plugins-root"), "{error}");
 }
 
+/// Whoever waits is answered by an agent that is not there yet, then is not well, then is.
+#[test]
+fn health_is_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    let option = format!("--plugins-root={}", root.path().display());
+    let line = ["x", "health", "ready", "--wait=3000", &option].map(OsString::from);
+    let waiting = thread::spawn(move || ask::run(&line));
+    let ill = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 30\r\n\r\nno counts from the kernel yet\n";
+    for answer in [ill, ill, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n"] {
+        assert!(!waiting.is_finished());
+        assert!(serve(root.path(), answer).join().unwrap().starts_with("GET /health/ready "));
+        std::fs::remove_dir_all(root.path().join("http-requests")).unwrap();
+    }
+    assert_eq!(waiting.join().unwrap().unwrap(), "ok\n");
+}
+
 #[test]
 fn an_agent_that_is_not_there_is_named_by_its_socket() {
     fails_with(&["health", "live"], None, "http-requests/http-requests.sock: No such file");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::http::serve::Limits;
-use agent::metrics::{self, Format, LIMITS};
+use agent::metrics::{self, Answers, Format, LIMITS};
 use agent::shutdown::{self, Trigger};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -24,13 +24,18 @@ struct Server {
     task: JoinHandle<()>,
 }
 
-/// Answers with the format's name and so many bytes.
+/// Answers with the format's name and so many bytes, and is well.
 async fn start(limits: Limits, length: usize) -> Server {
+    start_being(limits, length, None).await
+}
+
+async fn start_being(limits: Limits, length: usize, complaint: Option<&'static str>) -> Server {
     let listener = metrics::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (trigger, shutdown) = shutdown::channel();
     let render = Arc::new(move |format: Format| format!("{format:?} {}", "x".repeat(length)));
-    let task = tokio::spawn(metrics::serve(listener, limits, shutdown, render));
+    let complaint = Arc::new(move |_| complaint.map(str::to_owned));
+    let task = tokio::spawn(metrics::serve(listener, limits, shutdown, Answers { render, complaint }));
     Server { address, trigger, task }
 }
 
@@ -76,6 +81,8 @@ async fn each_request_has_its_answer() {
         ("GET /", "", "200 OK", "text/html", "<a href=\"/metrics\">"),
         ("HEAD /", "", "200 OK", "text/html", ""),
         ("POST /metrics", "", "405 Method Not Allowed", "text/plain", "only GET"),
+        ("GET /health/ready", "", "200 OK", "text/plain", "ok\n"),
+        ("GET /health/live", "", "404 Not Found", "text/plain", "/metrics"),
         ("GET /metrics/", "", "404 Not Found", "text/plain", "/metrics"),
         ("GET /favicon.ico", "", "404 Not Found", "text/plain", "/metrics"),
     ];
@@ -86,6 +93,17 @@ async fn each_request_has_its_answer() {
         assert!(head.contains(content_type), "{line} {fields}: {head}");
         assert!(body.contains(part) && (body.is_empty() == part.is_empty()), "{line} {fields}: {body}");
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_to_a_kubelet() {
+    let server = start_being(LIMITS, 0, Some("no counts from the kernel for 6 s")).await;
+    let answer = ask(&server, "GET /health/ready", "").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\r\n\r\nno counts from the kernel for 6 s\n"),
+        "{answer}"
+    );
+    assert!(ask(&server, "GET /metrics", "").await.contains("Prometheus"));
 }
 
 #[tokio::test]

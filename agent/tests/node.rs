@@ -190,3 +190,23 @@ fn a_credential_plugin_that_never_answers_does_not_hold_up_the_end() {
     agent.until("the plugin", |_| begun.exists().then_some(()));
     assert!(agent.terminate().success());
 }
+
+/// A line of `/proc/PID/status`, in bytes.
+fn status(agent: &Agent, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{}/status", agent.child.id())).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim_matches([':', '\t', ' ', 'k', 'B']).parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn starting_takes_the_memory_of_the_kernel_s_types_but_once() {
+    // The bytes themselves, and twice as much for what aya makes of them.
+    const TIMES: u64 = 4;
+    let server = api_server();
+    let Some(agent) = Agent::start(&server, &json!({})) else { return };
+    // Pages of the program's file are mapped as they are needed, stay, and can be dropped.
+    let highest = status(&agent, "VmHWM") - status(&agent, "RssFile");
+    let types = fs::metadata("/sys/kernel/btf/vmlinux").unwrap().len();
+    eprintln!("at most {highest} bytes of its own, for {types} bytes of types");
+    assert!(highest < TIMES * types, "at most {highest} bytes of its own, for {types} bytes of types");
+}

@@ -17,7 +17,6 @@ mod turns;
 use aya_ebpf::macros::{btf_tracepoint, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 use common::connection::Arrival;
-use common::failure::Failure;
 use common::machine::Read;
 use kernel::constant;
 use reader::{Direct, Reader, ThroughDynptr, User};
@@ -134,11 +133,4 @@ fn process<const PROGRAM: u32>(skb: *const u8, length: u32, hold: u32, reader: &
         socket::settle(address);
     }
     Some(())
-}
-
-/// Names a loss and goes away.
-#[inline(always)]
-fn lose<T>(cause: Failure) -> Option<T> {
-    maps::count_failure(cause as u32);
-    None
 }

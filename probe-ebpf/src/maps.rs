@@ -1,4 +1,4 @@
-//! The maps, and the ways into them.
+//! The maps that kernel and agent share, and the ways into them.
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_SK_STORAGE_GET_F_CREATE};
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, SkStorage, Stack};
@@ -12,8 +12,6 @@ use core::ffi::c_void;
 use core::ptr::{from_ref, null_mut};
 
 use crate::kernel::bounded;
-use crate::reader::Job;
-use crate::turns::Seen;
 
 /// Connection state: it lives and dies with its socket.
 #[btf_map]
@@ -47,14 +45,6 @@ static EVENTS: PerCpuArray<Events, 1> = PerCpuArray::new();
 /// What the agent tells: it maps it into its memory.
 #[btf_map]
 static TOLD: Array<u64, { told::COUNT as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
-
-/// The read being processed. One program at a time runs on a CPU, so one a CPU is enough.
-#[btf_map]
-static JOBS: PerCpuArray<Job, 1> = PerCpuArray::new();
-
-/// What the first of two programs saw.
-#[btf_map]
-static SEEN: PerCpuArray<Seen, 1> = PerCpuArray::new();
 
 /// The state of the connection whose storage is at `socket`, if it has any.
 #[inline(always)]
@@ -142,19 +132,6 @@ pub(crate) fn mark(slot: u32) {
 }
 
 #[inline(always)]
-pub(crate) fn job<'a>() -> Option<&'a mut Job> {
-    // SAFETY: per CPU, and one program at a time runs on a CPU.
-    unsafe { JOBS.get_ptr_mut(0)?.as_mut() }
-}
-
-#[inline(always)]
-pub(crate) fn seen<'a>() -> Option<&'a mut Seen> {
-    // SAFETY: per CPU, and plain numbers: where a task is preempted between them, the position of the
-    // stream and the connection's mark decide.
-    unsafe { SEEN.get_ptr_mut(0)?.as_mut() }
-}
-
-#[inline(always)]
 pub(crate) fn events<'a>() -> Option<&'a mut Events> {
     // SAFETY: per CPU, and one program at a time runs on a CPU.
     unsafe { EVENTS.get_ptr_mut(0)?.as_mut() }
@@ -173,4 +150,11 @@ pub(crate) fn count_failures(cause: u32, count: u64) {
     if let Some(counter) = events().and_then(|events| events.failures.get_mut(cause as usize)) {
         *counter += count;
     }
+}
+
+/// Names a loss and goes away.
+#[inline(always)]
+pub(crate) fn lose<T>(cause: Failure) -> Option<T> {
+    count_failure(cause as u32);
+    None
 }

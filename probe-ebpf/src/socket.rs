@@ -7,7 +7,8 @@ use common::maps::told;
 use common::stream::Phase;
 
 use crate::kernel::{constant, member, offset, read_only_cast};
-use crate::{lose, maps, syscall};
+use crate::maps::{self, lose};
+use crate::syscall;
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;

@@ -6,9 +6,9 @@
 //! second program stands behind the first and takes over. What the first has done it must not do again: of TCP the position
 //! says so, of `AF_UNIX` a mark in the connection, and mostly the note here, which costs least.
 
+use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::bpf_get_current_task_btf;
-
-use crate::maps;
+use aya_ebpf::macros::btf_map;
 
 /// The program that is called first.
 pub(crate) const FIRST: u32 = 1;
@@ -17,10 +17,14 @@ pub(crate) const SECOND: u32 = 2;
 
 /// The last receive of the first program on a CPU that the second has not seen.
 #[repr(C)]
-pub(crate) struct Seen {
+struct Seen {
     task: u64,
     skb: u64,
 }
+
+/// What the first of two programs saw.
+#[btf_map]
+static SEEN: PerCpuArray<Seen, 1> = PerCpuArray::new();
 
 impl Seen {
     #[inline(always)]
@@ -33,7 +37,7 @@ impl Seen {
 /// The first program is at this receive.
 #[inline(always)]
 pub(crate) fn note_first(skb: *const u8) {
-    if let Some(seen) = maps::seen() {
+    if let Some(seen) = seen() {
         *seen = Seen::now(skb);
     }
 }
@@ -41,11 +45,18 @@ pub(crate) fn note_first(skb: *const u8) {
 /// Whether the first program was at this receive. It answers so once.
 #[inline(always)]
 pub(crate) fn was_first(skb: *const u8) -> bool {
-    let Some(seen) = maps::seen() else { return false };
+    let Some(seen) = seen() else { return false };
     let now = Seen::now(skb);
     let was_first = seen.task == now.task && seen.skb == now.skb;
     if was_first {
         seen.task = 0;
     }
     was_first
+}
+
+#[inline(always)]
+fn seen<'a>() -> Option<&'a mut Seen> {
+    // SAFETY: per CPU, and plain numbers: where a task is preempted between them, the position of the
+    // stream and the connection's mark decide.
+    unsafe { SEEN.get_ptr_mut(0)?.as_mut() }
 }

@@ -1,6 +1,6 @@
 //! What `health`, `report` and `top` do: ask the running agent over its plugin socket. EDGE.
 //!
-//! The image holds no shell and no curl, and the agent listens on no port: probes and `helm test` run the binary.
+//! The image holds no shell and no curl, and the agent need listen on no port: the startup probe and `helm test` run the binary.
 
 use crate::counting::identity::printable;
 use crate::counting::overview::{self, Overview};
@@ -17,10 +17,13 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// For everything. Scope itself grants half a second; a node under pressure may need more.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two questions to an agent that is waited for.
+const PAUSE: Duration = Duration::from_millis(100);
 /// A report of 5 000 processes has about 3 MB.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 const ROOT: u32 = 0;
@@ -45,10 +48,9 @@ pub fn run(arguments: &[OsString]) -> Result<String, String> {
 ///
 /// Why there is no answer or no good one, in one line.
 pub fn ask(root: &PluginsRoot, request: Request) -> Result<String, String> {
-    let root = served(root);
     match request {
-        Request::Health(question) => health(root, question),
-        Request::Report => report(root),
+        Request::Health(question, wait) => health(root, question, wait),
+        Request::Report => report(served(root)),
     }
 }
 
@@ -74,10 +76,19 @@ pub fn overview(root: &Path, after: Option<u64>) -> Result<Option<Overview>, Str
     }
 }
 
-fn health(root: &Path, question: Question) -> Result<String, String> {
-    match get(root, question.path())? {
-        (200, text) => Ok(text),
-        (status, text) => Err(format!("{status}: {}", text.trim())),
+/// Whoever waits for a start asks with one run of the program: that costs more than all its questions.
+fn health(root: &PluginsRoot, question: Question, wait: Duration) -> Result<String, String> {
+    let until = Instant::now() + wait;
+    loop {
+        let answer = match get(served(root), question.path()) {
+            Ok((200, text)) => Ok(text),
+            Ok((status, text)) => Err(format!("{status}: {}", text.trim())),
+            Err(error) => Err(error),
+        };
+        if answer.is_ok() || Instant::now() >= until {
+            return answer;
+        }
+        thread::sleep(PAUSE);
     }
 }
 

@@ -4,13 +4,25 @@
 
 use std::fmt;
 
-const MAGIC: u16 = 0xeb9f;
-const TYPE_BYTES: usize = 12;
+pub const MAGIC: u16 = 0xeb9f;
+/// Of a type without anything that follows.
+pub const TYPE_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
 const ENUMERATOR_BYTES: usize = 8;
+/// What a type is (`BTF_KIND_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kind(pub u32);
+/// A structure.
+pub const STRUCTURE: Kind = Kind(KIND_STRUCT);
+/// A structure of which there is the name alone.
+pub const FORWARD: Kind = Kind(7);
+/// A typedef.
+pub const TYPEDEF: Kind = Kind(8);
+/// A function.
+pub const FUNCTION: Kind = Kind(12);
 /// Anonymous structures nest; the kernel's own are at most three deep.
 const MAX_DEPTH: u32 = 8;
 
@@ -100,6 +112,21 @@ impl<'a> Btf<'a> {
         }
         let name = format!("{structure}.{member}");
         Err(if exists { Error::NoMember(name) } else { Error::NoStructure(structure.to_owned()) })
+    }
+
+    /// The id of the first type of this kind and name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] when it is not BTF.
+    pub fn id_of(&self, kind: Kind, name: &str) -> Result<Option<u32>, Error> {
+        for id in 1..=self.starts.len() as u32 {
+            let found = self.get(id)?;
+            if found.kind == kind.0 && self.is_named(found.name, name) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// The size of a structure in bytes.

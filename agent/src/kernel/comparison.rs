@@ -1,23 +1,20 @@
 //! Programs that stand in the probe's place in benchmarks. EDGE.
 
-use std::fs;
 use std::io;
 
 use aya::maps::{HashMap, MapData, MapError, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::{Btf, Ebpf};
 use common::layout::CONSTANTS;
 
-use super::constants::{constants, link_functions};
-use super::hook::{TRACEPOINT, program};
+use super::constants::{constants, describe, hooks, link_functions};
+use super::hook::{END_TRACEPOINT, TRACEPOINT, program};
 use super::statistics::{ErrorKindMissing, ProgramStatistics, program_statistics};
 use super::sys::Plain;
-use super::{LoadError, btf, error};
+use super::{LoadError, btf, probe};
 
 static COMPARISON: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/comparison"));
-/// At the end of every receive that is no peek, since Linux 6.3.
-const END_TRACEPOINT: &str = "sock_recv_length";
 
 /// One of the programs in `probe-ebpf/src/comparison.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,15 +82,15 @@ impl Comparison {
     ///
     /// One line with the cause and the cure.
     pub fn load() -> Result<Self, LoadError> {
-        let blob = fs::read(error::VMLINUX_BTF).map_err(|source| LoadError::NoBtf { source })?;
-        let btf = Btf::parse(&blob, aya::Endianness::default()).map_err(|error| LoadError::Other(error.to_string()))?;
-        let mut code = COMPARISON.to_vec();
-        let linked = link_functions(&mut code, &btf)?;
-        let constants = Plain(constants(&blob, &btf, &linked)?);
+        let mut loader = probe::loader();
+        let blob = describe()?;
         let types = btf::Btf::parse(&blob)?;
+        let btf = hooks(&types)?;
+        let mut code = COMPARISON.to_vec();
+        let linked = link_functions(&mut code, &types)?;
+        let constants = Plain(constants(&types, &linked)?);
         let (data, data_len) = (types.offset_of("sk_buff", "data")?, types.offset_of("sk_buff", "data_len")?);
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf)).override_global(CONSTANTS, &constants, true);
+        loader.override_global(CONSTANTS, &constants, true);
         loader.override_global("SKB_DATA", &data, true).override_global("SKB_DATA_LEN", &data_len, true);
         let ebpf = loader.load(&code).map_err(LoadError::from_ebpf)?;
         Ok(Self { ebpf, btf })

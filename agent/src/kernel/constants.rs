@@ -1,12 +1,16 @@
 //! What the probe must be told of the running kernel before it is loaded. EDGE.
 
+use std::fs;
+
 use aya::Btf;
-use aya_obj::btf::BtfKind;
 use common::layout::{Buffers, Constants, IovIter, KernelFunction, Layout};
 
-use super::hook::{Hook, Preemption, tracepoints_are_preemptible};
+use super::btf::{self, FUNCTION, STRUCTURE, TYPEDEF};
+use super::error::VMLINUX_BTF;
+use super::excerpt::excerpt;
+use super::hook::{COPY_FUNCTION, Hook, ITERATORS, Preemption, TRACEPOINTS, tracepoints_are_preemptible};
 use super::namespace::pid_namespace;
-use super::{LoadError, btf, patch};
+use super::{LoadError, patch};
 
 /// The youngest of the helpers that the probe calls on every kernel.
 pub const LOOP_HELPER: (&str, &str) = ("bpf_loop", "5.17");
@@ -28,11 +32,27 @@ impl Linked {
     }
 }
 
+/// How the running kernel describes its types, to be parsed.
+pub fn describe() -> Result<Vec<u8>, LoadError> {
+    fs::read(VMLINUX_BTF).map_err(|source| LoadError::NoBtf { source })
+}
+
+/// What aya looks for where it loads one of the programs.
+pub fn hooks(types: &btf::Btf<'_>) -> Result<Btf, LoadError> {
+    let tracepoints = TRACEPOINTS.map(|name| (TYPEDEF, format!("btf_trace_{name}")));
+    let iterators = ITERATORS.map(|name| (FUNCTION, format!("bpf_iter_{name}")));
+    let names: Vec<_> =
+        tracepoints.into_iter().chain(iterators).chain([(FUNCTION, COPY_FUNCTION.to_owned())]).collect();
+    let wanted: Vec<_> = names.iter().map(|(kind, name)| (*kind, name.as_str())).collect();
+    let blob = excerpt(types, &wanted)?;
+    Btf::parse(&blob, aya::Endianness::default()).map_err(|error| LoadError::Other(error.to_string()))
+}
+
 /// Links the probe's calls to the kernel's functions. Calls of those that it lacks stay as they
 /// are: the constants make them dead code, which the verifier drops, or their program is not loaded.
-pub fn link_functions(code: &mut [u8], btf: &Btf) -> Result<Linked, LoadError> {
+pub fn link_functions(code: &mut [u8], types: &btf::Btf<'_>) -> Result<Linked, LoadError> {
     let mut link = |function: KernelFunction| -> Result<bool, LoadError> {
-        let Ok(id) = btf.id_by_type_name_kind(function.name(), BtfKind::Func) else { return Ok(false) };
+        let Some(id) = types.id_of(FUNCTION, function.name())? else { return Ok(false) };
         patch::patch(code, function, id).map_err(|error| LoadError::Other(error.to_string()))?;
         Ok(true)
     };
@@ -43,13 +63,12 @@ pub fn link_functions(code: &mut [u8], btf: &Btf) -> Result<Linked, LoadError> {
     })
 }
 
-pub fn constants(blob: &[u8], btf: &Btf, linked: &Linked) -> Result<Constants, btf::Error> {
-    let types = btf::Btf::parse(blob)?;
-    let tcp_sock = btf.id_by_type_name_kind("tcp_sock", BtfKind::Struct).unwrap_or(0);
+pub fn constants(types: &btf::Btf<'_>, linked: &Linked) -> Result<Constants, btf::Error> {
+    let tcp_sock = types.id_of(STRUCTURE, "tcp_sock")?.unwrap_or(0);
     Ok(Constants {
         buffers: Buffers::UNKNOWN,
         layout: Layout::resolve(|structure, member| types.offset_of(structure, member))?,
-        iterator: iterator(&types)?,
+        iterator: iterator(types)?,
         pid_namespace: pid_namespace(),
         can_hold_preemption: linked.holds_preemption.into(),
         hold_at_tracepoint: (linked.preemption(Hook::Tracepoint) == Preemption::Held).into(),
@@ -58,10 +77,9 @@ pub fn constants(blob: &[u8], btf: &Btf, linked: &Linked) -> Result<Constants, b
 }
 
 /// Whether all members are where the probe looks.
-pub fn knows(blob: &[u8]) -> Result<(), btf::Error> {
-    let types = btf::Btf::parse(blob)?;
+pub fn knows(types: &btf::Btf<'_>) -> Result<(), btf::Error> {
     Layout::resolve(|structure, member| types.offset_of(structure, member))?;
-    iterator(&types).map(drop)
+    iterator(types).map(drop)
 }
 
 /// Kernels differ in the names of members, in the values of kinds, and in whether there is a buffer at all.

@@ -8,6 +8,14 @@ use aya::{Btf, Ebpf};
 use super::LoadError;
 
 pub const TRACEPOINT: &str = "skb_copy_datagram_iovec";
+/// Where programs stand in the probe's place in benchmarks: at the end of every receive that is no peek, since Linux 6.3.
+pub const END_TRACEPOINT: &str = "sock_recv_length";
+pub const TRACEPOINTS: [&str; 2] = [TRACEPOINT, END_TRACEPOINT];
+/// Walks open files, for connections that are older than the agent.
+const FILES: &str = "task_file";
+/// Walks slabs, for where the kernel maps its pages.
+pub const SLABS: &str = "kmem_cache";
+pub const ITERATORS: [&str; 2] = [FILES, SLABS];
 pub const COPY_FUNCTION: &str = "skb_copy_datagram_iter";
 
 /// Whether another task may come in between the probe's start and its end on a CPU.
@@ -85,7 +93,7 @@ pub fn attach_tracepoint(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), L
 /// between is taken for an old one, never the other way round.
 pub fn mark_open_connections(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
     let program: &mut Iter = program(ebpf, "mark_open")?.try_into().map_err(LoadError::from_program)?;
-    program.load("task_file", btf).map_err(LoadError::from_program)?;
+    program.load(FILES, btf).map_err(LoadError::from_program)?;
     let link = program.attach().and_then(|id| program.take_link(id)).map_err(LoadError::from_program)?;
     let mut files = link.into_file().map_err(|error| LoadError::Other(error.to_string()))?;
     io::copy(&mut files, &mut io::sink()).map_err(|error| LoadError::Other(error.to_string()))?;

@@ -6,6 +6,7 @@ mod comparison;
 mod constants;
 mod counters;
 mod error;
+mod excerpt;
 mod hook;
 pub mod memory;
 mod namespace;

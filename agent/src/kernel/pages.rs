@@ -16,7 +16,7 @@ use common::layout::{Buffers, CONSTANTS, Constants};
 use common::pages::{COMPARED, Compared, SlabOffsets, Witness};
 
 use super::constants::link_functions;
-use super::hook::{TRACEPOINT, program};
+use super::hook::{self, TRACEPOINT, program};
 use super::sys::Plain;
 use super::{LoadError, btf};
 
@@ -50,14 +50,18 @@ pub(super) enum Cause {
 }
 
 /// How to read the kernel's buffers where they are.
-pub(super) fn find(blob: &[u8], btf: &Btf, constants: &Constants) -> Result<Buffers, Cause> {
-    let types = &btf::Btf::parse(blob)?;
+pub(super) fn find(
+    [for_slabs, for_bytes]: [EbpfLoader<'static>; 2],
+    kernel: (&btf::Btf<'_>, &Btf),
+    constants: &Constants,
+) -> Result<Buffers, Cause> {
+    let (types, _) = kernel;
     if !cfg!(target_arch = "x86_64") || types.size_of("page")? != PAGE_STRUCT_BYTES {
         return Err(Cause::Architecture);
     }
     let mut buffers = offsets(types)?;
-    buffers.pages = agreed(&witnesses(types, btf)?)?;
-    let compared = compare(btf, &Constants { buffers, ..*constants })?;
+    buffers.pages = agreed(&witnesses(for_slabs, kernel)?)?;
+    let compared = compare(for_bytes, kernel, &Constants { buffers, ..*constants })?;
     if compared.equal_linear > 0 && compared.equal_fragments > 0 && compared.different == 0 {
         Ok(buffers)
     } else {
@@ -83,7 +87,7 @@ fn offsets(types: &btf::Btf<'_>) -> Result<Buffers, btf::Error> {
     })
 }
 
-fn witnesses(types: &btf::Btf<'_>, btf: &Btf) -> Result<Vec<Witness>, Cause> {
+fn witnesses(loader: EbpfLoader<'static>, (types, btf): (&btf::Btf<'_>, &Btf)) -> Result<Vec<Witness>, Cause> {
     let (cache_node, node_stride) = match types.offset_of("kmem_cache", "per_node") {
         Ok(nodes) => {
             let node = types.offset_of("kmem_cache_per_node_ptrs", "node")?;
@@ -98,9 +102,11 @@ fn witnesses(types: &btf::Btf<'_>, btf: &Btf) -> Result<Vec<Witness>, Cause> {
         slab_list: types.offset_of("slab", "slab_list")?,
         slab_freelist: types.offset_of("slab", "freelist")?,
     });
-    let mut ebpf = load(EbpfLoader::new().btf(Some(btf)).override_global("SLABS", &slabs, true), btf)?;
+    // It lives no longer than what it is given.
+    let mut loader: EbpfLoader<'_> = loader;
+    let mut ebpf = load(loader.override_global("SLABS", &slabs, true), types)?;
     let program: &mut Iter = program(&mut ebpf, "find_pages")?.try_into().map_err(LoadError::from_program)?;
-    program.load("kmem_cache", btf).map_err(LoadError::from_program)?;
+    program.load(hook::SLABS, btf).map_err(LoadError::from_program)?;
     let link = program.attach().and_then(|id| program.take_link(id)).map_err(LoadError::from_program)?;
     let mut file = link.into_file().map_err(|error| LoadError::Other(error.to_string()))?;
     let mut bytes = Vec::new();
@@ -130,9 +136,15 @@ fn agreed(witnesses: &[Witness]) -> Result<u64, Cause> {
 }
 
 /// Reads the same bytes in both ways.
-fn compare(btf: &Btf, constants: &Constants) -> Result<Compared, Cause> {
+fn compare(
+    loader: EbpfLoader<'static>,
+    (types, btf): (&btf::Btf<'_>, &Btf),
+    constants: &Constants,
+) -> Result<Compared, Cause> {
     let constants = Plain(*constants);
-    let mut ebpf = load(EbpfLoader::new().btf(Some(btf)).override_global(CONSTANTS, &constants, true), btf)?;
+    // It lives no longer than what it is given.
+    let mut loader: EbpfLoader<'_> = loader;
+    let mut ebpf = load(loader.override_global(CONSTANTS, &constants, true), types)?;
     let program: &mut BtfTracePoint = program(&mut ebpf, "compare")?.try_into().map_err(LoadError::from_program)?;
     program.load(TRACEPOINT, btf).map_err(LoadError::from_program)?;
     program.attach().map_err(LoadError::from_program)?;
@@ -143,9 +155,9 @@ fn compare(btf: &Btf, constants: &Constants) -> Result<Compared, Cause> {
     Ok(compared)
 }
 
-fn load(loader: &mut EbpfLoader<'_>, btf: &Btf) -> Result<Ebpf, LoadError> {
+fn load(loader: &mut EbpfLoader<'_>, types: &btf::Btf<'_>) -> Result<Ebpf, LoadError> {
     let mut code = PAGES.to_vec();
-    link_functions(&mut code, btf)?;
+    link_functions(&mut code, types)?;
     loader.load(&code).map_err(LoadError::from_ebpf)
 }
 

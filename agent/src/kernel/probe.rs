@@ -1,25 +1,24 @@
 //! Loads the probe, attaches it, and reads what it counted. EDGE.
 
-use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use aya::maps::{MapError, SkStorage};
-use aya::{Btf, Ebpf, EbpfLoader};
-use aya_obj::btf::BtfKind;
+use aya::{Ebpf, EbpfLoader};
 use common::connection::Connection;
 use common::layout::{Buffers, CONSTANTS, KernelFunction};
 use common::maps::{ProcessKey, names};
 
+use super::btf::{Btf, FUNCTION};
 use super::choice::{HookChoice, ProbeConfig};
-use super::constants::{LOOP_HELPER, constants, link_functions};
+use super::constants::{LOOP_HELPER, constants, describe, hooks, link_functions};
 use super::counters::Counters;
 use super::hook::{Hook, Preemption, mark_open_connections};
 use super::statistics::{ErrorKindMissing, ProgramStatistics, program_statistics};
 use super::sys::Plain;
 use super::told::Told;
-use super::{LoadError, error, pages, sys};
+use super::{LoadError, pages, sys};
 use crate::counting::counts::{ProgramRuns, Reading};
 use crate::counting::tick::Probe;
 
@@ -37,6 +36,15 @@ pub struct Kernel {
     reads_directly: bool,
 }
 
+/// A loader of programs. aya makes each with all of the kernel's types parsed, which takes more memory than all else, and the
+/// programs need none of it: so loaders are made one by one, before anything else is kept.
+pub fn loader<'a>() -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    sys::return_freed_memory();
+    loader
+}
+
 impl Kernel {
     /// Loads the probe into the running kernel and attaches it, where it is told to or else where it can.
     ///
@@ -44,24 +52,29 @@ impl Kernel {
     ///
     /// One line with the cause and the cure.
     pub fn load(config: ProbeConfig) -> Result<Self, LoadError> {
-        let blob = fs::read(error::VMLINUX_BTF).map_err(|source| LoadError::NoBtf { source })?;
-        let btf = Btf::parse(&blob, aya::Endianness::default()).map_err(|error| LoadError::Other(error.to_string()))?;
-        if btf.id_by_type_name_kind(LOOP_HELPER.0, BtfKind::Func).is_err() {
+        let looks_for_pages = matches!(config.hook, HookChoice::Auto | HookChoice::Tracepoint);
+        let for_pages = looks_for_pages.then(|| [loader(), loader()]);
+        let mut loader = loader();
+        let blob = describe()?;
+        let types = Btf::parse(&blob)?;
+        if types.id_of(FUNCTION, LOOP_HELPER.0)?.is_none() {
             return Err(LoadError::NoFunction { name: LOOP_HELPER.0, since: LOOP_HELPER.1 });
         }
+        let btf = hooks(&types)?;
         let mut code = PROBE.to_vec();
-        let linked = link_functions(&mut code, &btf)?;
-        let mut constants = Plain(constants(&blob, &btf, &linked)?);
-        if matches!(config.hook, HookChoice::Auto | HookChoice::Tracepoint) {
-            match pages::find(&blob, &btf, &constants.0) {
+        let linked = link_functions(&mut code, &types)?;
+        let mut constants = Plain(constants(&types, &linked)?);
+        if let Some(loaders) = for_pages {
+            match pages::find(loaders, (&types, &btf), &constants.0) {
                 Ok(buffers) => constants.0.buffers = buffers,
                 Err(cause) => tracing::debug!(%cause, "buffers cannot be read where they are"),
             }
         }
         let reads_directly = constants.0.buffers != Buffers::UNKNOWN;
+        drop(types);
         drop(blob);
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf)).override_global(CONSTANTS, &constants, true);
+        sys::return_freed_memory();
+        loader.override_global(CONSTANTS, &constants, true);
         for map in [names::SLOTS, names::PROCESSES, names::COUNTS, names::MARKS, names::FREE_SLOTS] {
             loader.map_max_entries(map, config.max_processes);
         }

@@ -1,12 +1,9 @@
 //! What of the probe's needs a kernel has, piece by piece, without loading anything. EDGE.
 
-use std::fs;
-
-use aya::Btf;
-use aya_obj::btf::BtfKind;
 use common::layout::KernelFunction;
 
-use super::constants::{LOOP_HELPER, knows};
+use super::btf::{Btf, FUNCTION, TYPEDEF};
+use super::constants::{LOOP_HELPER, describe, knows};
 use super::hook::{COPY_FUNCTION, TRACEPOINT};
 use super::{LoadError, error};
 
@@ -46,21 +43,21 @@ pub fn missing_capabilities() -> Vec<&'static str> {
 ///
 /// It does not describe its types, so nothing else is known.
 pub fn survey() -> Result<Survey, LoadError> {
-    let blob = fs::read(VMLINUX_BTF).map_err(|source| LoadError::NoBtf { source })?;
-    let btf = Btf::parse(&blob, aya::Endianness::default()).map_err(|error| LoadError::Other(error.to_string()))?;
-    let has = |name: &str, kind| btf.id_by_type_name_kind(name, kind).is_ok();
+    let blob = describe()?;
+    let types = Btf::parse(&blob)?;
+    let has = |name: &str, kind| matches!(types.id_of(kind, name), Ok(Some(_)));
     let function = |name: &str, since: &str| {
         let name_and_age = format!("{name} (Linux {since})");
-        Piece { name: name_and_age, is_there: has(name, BtfKind::Func) }
+        Piece { name: name_and_age, is_there: has(name, FUNCTION) }
     };
-    let tracepoint = has(&format!("btf_trace_{TRACEPOINT}"), BtfKind::Typedef);
+    let tracepoint = has(&format!("btf_trace_{TRACEPOINT}"), TYPEDEF);
     let own = KernelFunction::ALL.iter().map(|own| function(own.name(), own.since()));
     Ok(Survey {
         btf_bytes: blob.len(),
-        layout: knows(&blob).map_err(LoadError::from),
+        layout: knows(&types).map_err(LoadError::from),
         hooks: vec![
             Piece { name: format!("tracepoint {TRACEPOINT}"), is_there: tracepoint },
-            Piece { name: format!("fexit {COPY_FUNCTION}"), is_there: has(COPY_FUNCTION, BtfKind::Func) },
+            Piece { name: format!("fexit {COPY_FUNCTION}"), is_there: has(COPY_FUNCTION, FUNCTION) },
         ],
         functions: own.chain([function(LOOP_HELPER.0, LOOP_HELPER.1)]).collect(),
     })

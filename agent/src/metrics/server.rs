@@ -12,6 +12,7 @@ use hyper::{Request, Response, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::format::Format;
+use crate::health::Question;
 use crate::http::serve::{self, Limits, of_type, refused, text};
 use crate::shutdown::Shutdown;
 
@@ -21,6 +22,18 @@ pub const LIMITS: Limits = Limits { connections: 32, write: Duration::from_secs(
 
 /// Gives the metrics as they are.
 pub type Render = dyn Fn(Format) -> String + Send + Sync;
+/// One line that says what is wrong, if something is.
+pub type Complaint = dyn Fn(Question) -> Option<String> + Send + Sync;
+
+/// What requests are answered with.
+#[derive(Clone)]
+pub struct Answers {
+    /// At `/metrics`.
+    pub render: Arc<Render>,
+    /// At `/health/ready`: a kubelet that asks here runs no command for it. Whether the agent lives is not told: strangers
+    /// may keep this port busy, and that must not be the agent's end.
+    pub complaint: Arc<Complaint>,
+}
 
 const INDEX: &str = include_str!("index.html");
 
@@ -36,26 +49,33 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Serves until shutdown.
-pub async fn serve(listener: TcpListener, limits: Limits, shutdown: Shutdown, render: Arc<Render>) {
+pub async fn serve(listener: TcpListener, limits: Limits, shutdown: Shutdown, answers: Answers) {
     serve::serve(listener, limits, shutdown, |_: &TcpStream| {
-        let render = Arc::clone(&render);
-        move |request: &_| answer(&*render, request)
+        let answers = answers.clone();
+        move |request: &_| answer(&answers, request)
     })
     .await;
 }
 
-fn answer<B>(render: &Render, request: &Request<B>) -> Response<Full<Bytes>> {
+fn answer<B>(answers: &Answers, request: &Request<B>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    if !matches!(path, "/" | "/metrics") {
-        return text(StatusCode::NOT_FOUND, "the paths are / and /metrics\n");
+    let is_ready = path == Question::Ready.path();
+    if !is_ready && !matches!(path, "/" | "/metrics") {
+        return text(StatusCode::NOT_FOUND, "the paths are /, /metrics and /health/ready\n");
     }
     if let Some(refusal) = refused(request.method()) {
         return refusal;
+    }
+    if is_ready {
+        return match (answers.complaint)(Question::Ready) {
+            None => text(StatusCode::OK, "ok\n"),
+            Some(complaint) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{complaint}\n")),
+        };
     }
     if path == "/" {
         return of_type("text/html; charset=utf-8", INDEX);
     }
     let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let format = Format::of(&accepted.collect::<Vec<_>>().join(","));
-    of_type(format.content_type(), render(format))
+    of_type(format.content_type(), (answers.render)(format))
 }

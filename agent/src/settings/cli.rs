@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -54,8 +55,8 @@ pub enum Call {
 /// What a running agent is asked once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// How it is.
-    Health(Question),
+    /// How it is; again until all is well, for so long.
+    Health(Question, Duration),
     /// For its report.
     Report,
 }
@@ -89,7 +90,8 @@ where
         Some(("health", matches)) => {
             let is_live = matches.get_one::<String>("what").is_some_and(|what| what == "live");
             let question = if is_live { Question::Live } else { Question::Ready };
-            Ok(Call::Ask(Reach::of(matches, outside)?, Request::Health(question)))
+            let wait = matches.get_one::<u64>("wait").copied().unwrap_or_default();
+            Ok(Call::Ask(Reach::of(matches, outside)?, Request::Health(question, Duration::from_secs(wait))))
         }
         Some(("report", matches)) => Ok(Call::Ask(Reach::of(matches, outside)?, Request::Report)),
         Some(("top", matches)) => Ok(Call::Top(Reach::of(matches, outside)?, top(matches))),
@@ -142,6 +144,14 @@ pub fn command() -> Command {
             Command::new("health")
                 .about("Ask the running agent how it is: ok and exit code 0, or a complaint and 1")
                 .arg(Arg::new("what").required(true).value_parser(PossibleValuesParser::new(["live", "ready"])))
+                .arg(
+                    Arg::new("wait")
+                        .long("wait")
+                        .value_name("SECONDS")
+                        .help("Ask again until it is well, for so long")
+                        .value_parser(RangedU64ValueParser::<u64>::new().range(..=3600))
+                        .default_value("0"),
+                )
                 .args(asking_flags()),
         )
         .subcommand(

@@ -24,15 +24,24 @@ fn each_command_is_what_it_says() {
     assert!(matches!(call("x check"), Ok(Call::Check(_, false))));
     let Ok(Call::Check(config, true)) = call("x check --hostname=a --json") else { panic!("no check") };
     assert_eq!(config.host.map(|host| host.to_string()).as_deref(), Some("a"));
-    assert!(matches!(call("x health live"), Ok(Call::Ask(_, Request::Health(Question::Live)))));
-    assert!(matches!(call("x health ready"), Ok(Call::Ask(_, Request::Health(Question::Ready)))));
+    assert!(matches!(call("x health live"), Ok(Call::Ask(_, Request::Health(Question::Live, Duration::ZERO)))));
+    let Ok(Call::Ask(_, Request::Health(Question::Ready, wait))) = call("x health ready --wait=20") else {
+        panic!("no health")
+    };
+    assert_eq!(wait, Duration::from_secs(20));
     let Ok(Call::Ask(config, Request::Report)) = call("x report --plugins-root=/p") else { panic!("no report") };
     assert_eq!(config.plugins_root.path, PathBuf::from("/p"));
     let Ok(Call::Ask(config, Request::Report)) = call("x report --config=/f") else { panic!("no report") };
     assert_eq!(config.plugins_root.path, PathBuf::from("/of-file"));
-    for wrong in
-        ["x health", "x health maybe", "x report --hook=fexit", "x --hook=fexit report", "x topp", "x top --by=y"]
-    {
+    for wrong in [
+        "x health",
+        "x health maybe",
+        "x health live --wait=long",
+        "x report --hook=fexit",
+        "x --hook=fexit report",
+        "x topp",
+        "x top --by=y",
+    ] {
         usage(wrong);
     }
 }

@@ -24,6 +24,7 @@ const POD_FIELDS: &[&str] = &[
     "priorityClassName",
     "terminationGracePeriodSeconds",
     "nodeSelector",
+    "affinity",
     "tolerations",
     "restartPolicy",
 ];

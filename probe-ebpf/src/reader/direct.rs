@@ -3,26 +3,14 @@
 
 use common::connection::Connection;
 
-use super::{Fill, Job, Reader, Work, take_turns, turn_once};
+use super::Reader;
+use super::job::{Job, Spot};
+use super::window::{Fill, Work, take_turns, turn_once};
 use crate::kernel::untyped;
 use crate::skb;
 
 /// A buffer: linear part, fragments, fragment list.
 pub(crate) struct Direct(pub(crate) *const u8);
-
-/// The stretch of the buffer that is being looked at.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Spot {
-    /// Where the window is.
-    window: u64,
-    /// The buffer, or the one of its fragment list, that the piece is in.
-    buffer: u64,
-    /// The piece: 0 is the linear part, others are fragments.
-    piece: u32,
-    /// The offset in the whole of the piece's first byte.
-    start: u32,
-}
 
 impl Reader for Direct {
     #[inline(always)]

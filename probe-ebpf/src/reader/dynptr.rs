@@ -3,7 +3,9 @@
 use aya_ebpf::helpers::bpf_dynptr_read;
 use common::connection::Connection;
 
-use super::{Fill, Job, Reader, Work, take_turns, turn_once};
+use super::Reader;
+use super::job::Job;
+use super::window::{Fill, Work, take_turns, turn_once};
 use crate::kernel::{Dynptr, dynptr_from_skb};
 
 /// The bytes of a buffer, wherever the kernel keeps them: linear part, fragments, fragment list.

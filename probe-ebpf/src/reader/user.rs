@@ -5,7 +5,9 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use common::connection::Connection;
 use core::ffi::c_void;
 
-use super::{COPIED, Fill, Job, Reader, Work, highest, take_turns};
+use super::Reader;
+use super::job::{COPIED, Cursor, Job, highest};
+use super::window::{Fill, Work, take_turns};
 use crate::kernel::{bounded, constant, member, read_kernel};
 
 /// `struct iovec { void *iov_base; size_t iov_len; }`.
@@ -22,23 +24,6 @@ pub(crate) struct User {
     pub(crate) skb_offset: u32,
     /// How many bytes were copied.
     pub(crate) length: u32,
-}
-
-/// The segment of the process's memory that is being looked at.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Cursor {
-    /// Its `struct iovec`; 0 if there is but one segment.
-    segment: u64,
-    /// The address of its first byte that belongs to the read.
-    address: u64,
-    /// The offset in the read of that byte.
-    start: u32,
-    /// The offset in the read behind the segment's last byte.
-    end: u32,
-    /// Steps taken so far.
-    steps: u32,
-    reserved: u32,
 }
 
 impl Reader for User {

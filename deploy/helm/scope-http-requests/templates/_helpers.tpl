@@ -63,3 +63,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 - --plugins-root={{ .root.Values.scope.pluginsRoot }}
 {{- end }}
+
+{{/* Where pods go: values' affinity, and in each of its terms an architecture that there is an image for. */}}
+{{- define "scope-http-requests.affinity" -}}
+{{- $affinity := deepCopy (.Values.affinity | default dict) }}
+{{- with .Values.image.architectures }}
+{{- $supported := dict "key" "kubernetes.io/arch" "operator" "In" "values" . }}
+{{- $required := dig "nodeAffinity" "requiredDuringSchedulingIgnoredDuringExecution" (dict) $affinity }}
+{{- $terms := list }}
+{{- range $required.nodeSelectorTerms | default (list (dict)) }}
+{{- $terms = append $terms (set . "matchExpressions" (append (.matchExpressions | default list) $supported)) }}
+{{- end }}
+{{- $node := set ($affinity.nodeAffinity | default dict) "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms) }}
+{{- $_ := set $affinity "nodeAffinity" $node }}
+{{- end }}
+{{- with $affinity }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,41 @@
+//! One turn, in the protocol that the stream is in. PURE.
+//!
+//! In a file below its folder's, as the parts of the protocols are: the compiler inlines in the order of the functions'
+//! paths, and the shorter path comes first. Turned first and filled later, a request took 1.5 % more instructions.
+
+use super::read::{Read, Source};
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::stream::{Phase, Stream, fail};
+use crate::{http1, http2};
+
+/// One bounded step through a read: moves the window, lets a machine read on, and passes over what
+/// it then knows to pass over (before the first turn, the caller does).
+#[inline(always)]
+pub fn turn<S: Source>(stream: &mut Stream, source: &mut S, read: &mut Read) -> Event {
+    if read.offset >= read.end || !stream.phase.reads_on() {
+        return Event::END;
+    }
+    if read.offset >= read.window_end {
+        let rest = read.end - read.offset;
+        let length = if rest < S::CAPACITY { rest } else { S::CAPACITY };
+        let Some(length) = source.fill(read.offset, length) else {
+            return fail(stream, Failure::Unreadable);
+        };
+        if length == 0 {
+            return Event::NONE;
+        }
+        read.window_start = read.offset;
+        read.window_end = read.offset + length;
+    }
+    let at = read.offset - read.window_start;
+    let end = read.window_end - read.window_start;
+    let (next, event) = if stream.phase >= Phase::Preface {
+        http2::step(stream, source, at, end)
+    } else {
+        http1::step(stream, source, at, end)
+    };
+    read.offset = read.window_start + next;
+    read.pass_over(stream);
+    event
+}
