@@ -8,7 +8,7 @@ use common::stream::Phase;
 
 use crate::kernel::{constant, member, offset, read_only_cast};
 use crate::maps::{self, lose};
-use crate::syscall;
+use crate::{count, syscall};
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -39,7 +39,12 @@ pub(crate) struct Place {
 impl Socket {
     #[inline(always)]
     pub(crate) fn of(skb: *const u8) -> Option<Self> {
-        Self::from(member(skb, offset!(skb_sk)))
+        let socket: *const u8 = member(skb, offset!(skb_sk));
+        let of = Self::from(socket);
+        if of.is_none() && !socket.is_null() && is_mptcp(socket) {
+            count::failure_of_process(Failure::UnsupportedTransport as u32);
+        }
+        of
     }
 
     #[inline(always)]
@@ -55,7 +60,6 @@ impl Socket {
         let family: u16 = member(socket, offset!(sock_family));
         match (family, protocol) {
             (AF_INET | AF_INET6, IPPROTO_TCP) => Some(Self::Tcp(socket)),
-            (AF_INET | AF_INET6, IPPROTO_MPTCP) => lose(Failure::UnsupportedTransport),
             (AF_UNIX, _) => Some(Self::Unix(socket)),
             _ => None,
         }
@@ -102,6 +106,13 @@ impl Socket {
             Self::Unix(_) => Missing::Unseen,
         }
     }
+}
+
+#[inline(always)]
+fn is_mptcp(socket: *const u8) -> bool {
+    member::<u16>(socket, offset!(sock_protocol)) == IPPROTO_MPTCP
+        && member::<u16>(socket, offset!(sock_type)) == SOCK_STREAM
+        && member::<u16>(socket, offset!(sock_family)) != AF_UNIX
 }
 
 /// Whether a buffer belongs to an `AF_UNIX` socket.

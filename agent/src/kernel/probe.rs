@@ -166,6 +166,10 @@ impl Probe for Kernel {
         self.counters.release(ended)
     }
 
+    fn given_up(&mut self) -> Vec<ProcessKey> {
+        self.counters.given_up()
+    }
+
     fn description(&self) -> String {
         let preemption = match self.preemption {
             Preemption::Off => "preemption off",

@@ -166,6 +166,11 @@ impl Processes for ProcessTable {
         ended
     }
 
+    fn forget(&mut self, given_up: &[ProcessKey]) {
+        self.pidfds.forget(given_up);
+        self.compared.retain(|(_, key)| !given_up.contains(key));
+    }
+
     fn track(&mut self, process: &ProcessCounts) -> Identity {
         let mut identity = Identity::from_counts(process);
         let watch = self.watch(process);

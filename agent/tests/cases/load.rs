@@ -49,6 +49,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("a full table of processes: what does not fit is lost by name", elsewhere(children + 1), move |_| {
             full_table(children)
         }),
+        Case::new("a table full of idle processes: the longest idle give way", elsewhere(0), idle_table),
     ]
 }
 
@@ -226,4 +227,54 @@ fn full_table(children: u64) -> io::Result<()> {
     } else {
         Err(io::Error::other("no process got the slot that was given back"))
     }
+}
+
+/// Others may take slots, too; and these count for the case's own probe as many as come.
+fn idle_table(lab: &mut Lab) -> io::Result<()> {
+    const SLOTS: u32 = 16;
+    const READINGS: usize = 62;
+    let config = probe_of_variables(|name| std::env::var(name).ok());
+    let mut small = Kernel::load(ProbeConfig { max_processes: SLOTS, ..config }).map_err(io::Error::other)?;
+    let newcomer = || -> io::Result<_> {
+        let (mut client, server) = loopback()?;
+        let child = start("read-stdin", &[], std::os::fd::OwnedFd::from(server))?;
+        client.write_all(GET.as_bytes())?;
+        Ok((client, child))
+    };
+    let mut idle = Vec::new();
+    let full = loop {
+        let before = small.read(Duration::ZERO, &[])?.failures[Failure::ProcessTableFull as usize];
+        if before > 0 {
+            break before;
+        }
+        idle.push(newcomer()?);
+        // Until it has read: counted, or lost.
+        while small.read_all(Duration::ZERO)?.slots_used < idle.len().min(SLOTS as usize) {
+            thread::yield_now();
+        }
+    };
+    for _ in 0..READINGS {
+        small.read(Duration::ZERO, &[])?;
+    }
+    let given_up = small.given_up();
+    let last = small.read(Duration::ZERO, &given_up)?;
+    small.release(&given_up)?;
+    let is_given_up = |child: &std::process::Child| given_up.iter().any(|key| key.tgid == child.id());
+    let again = idle.iter_mut().find(|(_, child)| is_given_up(child));
+    again.ok_or_else(|| io::Error::other(format!("not of this case: {given_up:?}")))?.0.write_all(GET.as_bytes())?;
+    idle.push(newcomer()?);
+    let requests = idle.len() as u64 + 1;
+    for (client, child) in idle {
+        drop(client);
+        finish(child)?;
+    }
+    lab.expect(elsewhere(requests));
+    let after = small.read_all(Duration::ZERO)?;
+    let lost = after.failures[Failure::ProcessTableFull as usize] - full;
+    let counted = |key| after.processes.iter().any(|process| process.key == key);
+    let back = given_up.iter().filter(|key| counted(**key)).count();
+    if given_up.len() != 2 || last.given_up != 2 || lost > 0 || back != 1 {
+        return Err(io::Error::other(format!("{given_up:?} given up, {lost} lost after that, {back} back")));
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::io::{self, Read as _, Write as _};
 
 use common::failure::Failure;
 
+use crate::certainty::exchange;
 use crate::lab::{Case, Expected, here, loopback};
 use crate::raw;
 use crate::reading::wait_for;
@@ -13,9 +14,11 @@ use crate::streams::GET;
 const HELLO: &[u8] = b"\x16\x03\x01\x00\x05GET /";
 
 pub fn cases() -> Vec<Case> {
-    let unsupported = Expected { losses: vec![(Failure::UnsupportedTransport, 1)], ..here(0) };
+    let unsupported = Expected { losses: vec![(Failure::UnsupportedTransport, 1)], ..here(1) };
     vec![
-        Case::new("MPTCP: not counted, and said so", unsupported, |_| {
+        Case::new("MPTCP: not counted, and said so, of the process too", unsupported, |_| {
+            // That it may be known.
+            exchange(&mut loopback()?, GET.as_bytes())?;
             let (mut client, mut server) = raw::mptcp_loopback()?;
             client.write_all(GET.as_bytes())?;
             server.read_exact(&mut [0; GET.len()])
