@@ -15,7 +15,7 @@
 //!
 //! A mark without a count, as one that stays behind when a slot is given back, costs a look and says nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,7 +105,7 @@ impl Counters {
         // Last: nothing fails after it, and what it read is never asked for again.
         reading.processes = self.read_marked(ended)?;
         reading.slots_used = self.slot_of.len();
-        self.give_up();
+        self.give_up(ended);
         reading.given_up = self.given_up_total;
         Ok(reading)
     }
@@ -118,12 +118,15 @@ impl Counters {
 
     /// Where the table is nearly full, has the longest idle give way: takes their names off their slots. The probe counts
     /// nothing there any more; what it was about to count is there at the next reading.
-    fn give_up(&mut self) {
-        let wanted = (self.slot_of.len() + self.marked_at.len() / KEPT_FREE).saturating_sub(self.marked_at.len());
+    fn give_up(&mut self, ended: &[ProcessKey]) {
+        let slots = self.marked_at.len();
+        let leaving: HashSet<u32> = ended.iter().filter_map(|key| self.slot_of.get(key)).copied().collect();
+        let wanted = (self.slot_of.len() - leaving.len() + slots / KEPT_FREE).saturating_sub(slots);
         if wanted == 0 || !self.given_up.is_empty() {
             return;
         }
-        for slot in longest_idle(&self.marked_at, self.readings, wanted, |slot| self.holds(slot)) {
+        let may_go = |slot| self.holds(slot) && !leaving.contains(&slot);
+        for slot in longest_idle(&self.marked_at, self.readings, wanted, may_go) {
             let Some(holder) = self.holders.get(slot as usize).and_then(Option::as_ref) else { continue };
             let key = holder.key;
             // What fails is tried again at the next reading.

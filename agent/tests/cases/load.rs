@@ -3,10 +3,11 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use agent::counting::counts::Reading;
 use agent::counting::tick::Probe as _;
 use agent::kernel::Kernel;
 use agent::kernel::ProbeConfig;
@@ -229,12 +230,15 @@ fn full_table(children: u64) -> io::Result<()> {
     }
 }
 
-/// Others may take slots, too; and these count for the case's own probe as many as come.
+/// Other processes of this machine may take slots, too.
 fn idle_table(lab: &mut Lab) -> io::Result<()> {
-    const SLOTS: u32 = 16;
-    const READINGS: usize = 62;
+    const SLOTS: usize = 16;
+    const KEPT_FREE: u64 = 2;
+    const TICKS: usize = 70;
     let config = probe_of_variables(|name| std::env::var(name).ok());
-    let mut small = Kernel::load(ProbeConfig { max_processes: SLOTS, ..config }).map_err(io::Error::other)?;
+    let config = ProbeConfig { max_processes: SLOTS as u32, ..config };
+    let mut small = Kernel::load(config).map_err(io::Error::other)?;
+    let lost = |reading: &Reading| reading.failures[Failure::ProcessTableFull as usize];
     let newcomer = || -> io::Result<_> {
         let (mut client, server) = loopback()?;
         let child = start("read-stdin", &[], std::os::fd::OwnedFd::from(server))?;
@@ -242,39 +246,36 @@ fn idle_table(lab: &mut Lab) -> io::Result<()> {
         Ok((client, child))
     };
     let mut idle = Vec::new();
-    let full = loop {
-        let before = small.read(Duration::ZERO, &[])?.failures[Failure::ProcessTableFull as usize];
-        if before > 0 {
-            break before;
-        }
+    for number in 1..=SLOTS + 1 {
         idle.push(newcomer()?);
-        // Until it has read: counted, or lost.
-        while small.read_all(Duration::ZERO)?.slots_used < idle.len().min(SLOTS as usize) {
-            thread::yield_now();
+        // Until it has read, and was counted or lost.
+        let mut reading = small.read(Duration::ZERO, &[])?;
+        while reading.slots_used + lost(&reading) as usize <= number - 1 {
+            reading = small.read(Duration::ZERO, &[])?;
         }
-    };
-    for _ in 0..READINGS {
-        small.read(Duration::ZERO, &[])?;
     }
-    let given_up = small.given_up();
-    let last = small.read(Duration::ZERO, &given_up)?;
-    small.release(&given_up)?;
-    let is_given_up = |child: &std::process::Child| given_up.iter().any(|key| key.tgid == child.id());
+    let (mut given_up, mut last) = (Vec::new(), Reading::default());
+    for _ in 0..TICKS {
+        let ended = small.given_up();
+        last = small.read(Duration::ZERO, &ended)?;
+        small.release(&ended)?;
+        given_up.extend(ended);
+    }
+    let is_given_up = |child: &Child| given_up.iter().any(|key| key.tgid == child.id());
     let again = idle.iter_mut().find(|(_, child)| is_given_up(child));
     again.ok_or_else(|| io::Error::other(format!("not of this case: {given_up:?}")))?.0.write_all(GET.as_bytes())?;
     idle.push(newcomer()?);
-    let requests = idle.len() as u64 + 1;
+    lab.expect(elsewhere(idle.len() as u64 + 1));
     for (client, child) in idle {
         drop(client);
         finish(child)?;
     }
-    lab.expect(elsewhere(requests));
     let after = small.read_all(Duration::ZERO)?;
-    let lost = after.failures[Failure::ProcessTableFull as usize] - full;
-    let counted = |key| after.processes.iter().any(|process| process.key == key);
-    let back = given_up.iter().filter(|key| counted(**key)).count();
-    if given_up.len() != 2 || last.given_up != 2 || lost > 0 || back != 1 {
-        return Err(io::Error::other(format!("{given_up:?} given up, {lost} lost after that, {back} back")));
+    let back = given_up.iter().filter(|key| after.processes.iter().any(|process| process.key == **key)).count();
+    let found = (last.given_up, given_up.len(), lost(&after) - lost(&last), back);
+    if found == (KEPT_FREE, KEPT_FREE as usize, 0, 1) {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("given up, of these seen, lost after that, and back: {found:?}")))
     }
-    Ok(())
 }
