@@ -133,7 +133,6 @@ BAD = [
     ({"scope": {"topologies": ["pods"]}}, "topologies"),
     ({"scope": {"topologies": []}}, "topologies"),
     ({"kubernetes": {"enabled": "yes"}}, "enabled"),
-    ({"kubernetes": {"cgroupRoot": "sys/fs/cgroup"}}, "cgroupRoot"),
     ({"security": {"extraCapabilities": ["CAP_SYS_RESOURCE"]}}, "extraCapabilities"),
     ({"security": {"seccompProfile": {"type": "Default"}}}, "seccompProfile"),
     ({"resources": {"limits": {"memory": "lots"}}}, "memory"),

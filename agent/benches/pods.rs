@@ -3,6 +3,8 @@
 #[path = "../tests/api_server/mod.rs"]
 #[expect(dead_code, reason = "the tests use the rest of it")]
 mod api_server;
+#[path = "../tests/hierarchy/mod.rs"]
+mod hierarchy;
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +12,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use agent::pods::cgroup_tree;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -68,7 +69,7 @@ struct Cgroups(PathBuf);
 
 impl Cgroups {
     fn make() -> io::Result<Option<Self>> {
-        let Some(root) = cgroup_tree::unified(Path::new("/sys/fs/cgroup")) else { return Ok(None) };
+        let Some(root) = hierarchy::unified(Path::new("/sys/fs/cgroup")) else { return Ok(None) };
         let made = Self(root.join(format!("kubepods-bench-{}", std::process::id())));
         for pod in 0..PODS {
             for n in 0..CONTAINERS {

@@ -51,7 +51,7 @@ pub(crate) fn measure() -> Figures {
         buffer = report.into();
         reports.push(milliseconds(started));
         let started = Instant::now();
-        tally.take(&snapshot);
+        tally.take(&snapshot, &Pods::default());
         tallies.push(milliseconds(started));
         let started = Instant::now();
         scrape_size = scrape(snapshot.clone(), tally.totals().clone()).render(Format::OpenMetrics).len();
@@ -112,8 +112,8 @@ fn reading(second: u64) -> Reading {
     let processes = (1..=MAX_REPORTED_PROCESSES as u32).map(|pid| ProcessCounts {
         key: ProcessKey { start_ns: 1, tgid: pid, reserved: 0 },
         pid: Some(Pid(pid)),
+        candidates: Arc::default(),
         command: Arc::clone(&command),
-        cgroup_id: 1,
         counts: Counts { requests: [second, second * u64::from(pid), 0], unsynced: 0 },
     });
     Reading { at: Duration::from_millis(second * 1001), processes: processes.collect(), ..Reading::default() }

@@ -155,7 +155,7 @@ fn counted(n: u64) -> ProcessCounts {
         key: ProcessKey { start_ns: n + 1, tgid: n as u32 + 1, reserved: 0 },
         pid: Some(Pid(n as u32 + 1)),
         command: Arc::clone(&COMMAND),
-        cgroup_id: n / PROCESSES_PER_POD + 1,
+        candidates: Arc::default(),
         counts: Counts::default(),
     }
 }

@@ -17,6 +17,7 @@ pub mod http;
 pub mod kernel;
 pub mod metrics;
 pub mod pods;
+pub mod printable;
 pub mod processes;
 pub mod run;
 pub mod scope;

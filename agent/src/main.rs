@@ -58,9 +58,13 @@ fn main() -> ExitCode {
 
 fn count(config: Config) -> ExitCode {
     let lines = telemetry::start(&config, terminal::wanted(config.terminal));
+    match config.given.as_slice() {
+        [] => tracing::info!("settings: all as by default"),
+        given => tracing::info!("settings: {}; else as by default", given.join(", ")),
+    }
     let probe = config.probe;
     let result = runtime().and_then(|runtime| {
-        let processes = ProcessTable::new().with_cgroups(&config.cgroup_root);
+        let processes = ProcessTable::new();
         let result = runtime.block_on(run(
             config,
             lines.clone(),

@@ -17,16 +17,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use crate::clock::SystemClock;
 use crate::counting::counts::requests;
 use crate::counting::overview::{Facts, Overview};
+use crate::counting::rates::Located;
 use crate::counting::snapshot::Snapshot;
 use crate::counting::summary;
 use crate::counting::tick::{Clock, Probe, Processes, Sampler, TICK};
 use crate::exit::Failure;
 use crate::fault::{Fault, Say};
-use crate::kernel::sees_only_itself;
+use crate::kernel::{has_host_pids, sees_only_itself};
 use crate::metrics::{self, Instruments, Meter};
+use crate::pods::cluster::{Cluster, find_cluster};
 use crate::pods::index::Pods;
-use crate::pods::news::State;
-use crate::pods::watch::{self as pod_watch, Cluster, Pace};
+use crate::pods::news::{self as pod_news, State};
+use crate::pods::watch::{self as pod_watch, Pace};
 use crate::scope::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
 use crate::scope::{host, peer};
 use crate::settings::config::Config;
@@ -94,9 +96,12 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     let (trigger, shutdown) = shutdown::channel();
     let (trigger_sampling, end_sampling) = shutdown::channel();
     let sampler = Sampler::new(probe, processes, SystemClock, host);
-    let (publish_pods, pods) = watch::channel(Pods::default());
+    let mut none_yet = Pods::new(!has_host_pids());
+    none_yet.set_watched(config.node.is_some());
+    let (publish_pods, pods) = watch::channel(none_yet);
     let (publish_state, pod_state) = watch::channel(State::default());
-    let watching = tokio::spawn(watch_pods(config.node.clone(), config.kubeconfig, publish_pods, publish_state));
+    let watching =
+        tokio::spawn(watch_pods(config.node.clone(), config.kubeconfig, publish_pods, publish_state.clone()));
     let (beat, pulse) = watch::channel(Pulse::new());
     let instruments = Instruments::default();
     let before = Arc::clone(&snapshots.borrow());
@@ -119,7 +124,8 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         let answers = metrics::Answers { render, complaint };
         tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), answers))
     });
-    let sampling = tokio::spawn(sample(sampler, Outlets { publish, beat, meter }, pods, end_sampling));
+    let sampling =
+        tokio::spawn(sample(sampler, Outlets { publish, beat, meter, pod_state: publish_state }, pods, end_sampling));
     let reports = Reports::new(snapshots.clone(), pulse)
         .with_topologies(config.topologies)
         .with_pods(pod_state)
@@ -163,7 +169,7 @@ async fn watch_pods(
         tracing::info!("no names of pods: NODE_NAME and --node-name are not set");
         return;
     };
-    match pod_watch::find_cluster(kubeconfig.as_deref()).await {
+    match find_cluster(kubeconfig.as_deref()).await {
         Cluster::Found(config) => {
             state.send_replace(State::Starting);
             // What it means for people the watch logs itself.
@@ -171,6 +177,7 @@ async fn watch_pods(
         }
         Cluster::Absent(cause) => {
             tracing::info!(%cause, "no names of pods");
+            pods.send_modify(|pods| pods.set_watched(false));
             state.send_replace(State::Off(cause));
         }
     }
@@ -182,6 +189,8 @@ struct Outlets {
     beat: watch::Sender<Pulse>,
     /// Only where metrics are served.
     meter: Option<Meter>,
+    /// How the watch on pods stands, which is compared with where processes are.
+    pod_state: watch::Sender<State>,
 }
 
 /// Ticks until shutdown and once more then, so that the last totals are whole.
@@ -232,6 +241,11 @@ where
         say(&mut reading, "read the kernel's counts", tick.as_ref().err());
         if let Ok((snapshot, release)) = tick {
             say(&mut releasing, "release ended processes", release.as_ref().err());
+            let Located { found, awaited, unknown, .. } = snapshot.located;
+            let is_lonely = pods.borrow().live() == 0 && found == 0 && awaited + unknown > 0;
+            if outlets.pod_state.send_if_modified(|state| state.note_pods(is_lonely)) && is_lonely {
+                tracing::warn!(processes = awaited + unknown, "{}", pod_news::NO_PODS);
+            }
             outlets.publish.send_replace(snapshot);
         }
         if is_last {
@@ -265,6 +279,8 @@ async fn show(
             total = requests(&snapshot.totals),
             processes = snapshot.processes.len(),
             ended = snapshot.ended.processes,
+            pods_awaited = snapshot.located.awaited,
+            pods_unknown = snapshot.located.unknown,
             losses = summary::losses(&snapshot.losses),
             joined = summary::joined(&snapshot.losses),
             busiest = summary::line(&snapshot),

@@ -54,7 +54,8 @@ fn sampling_with(meter: Option<Meter>) -> Sampling {
     let sampler = Sampler::new(Steady::default(), Immortal, Paused(Instant::now()), "host".into());
     let (beat, pulse) = watch::channel(Pulse::new());
     let (_, pods) = watch::channel(Pods::default());
-    let task = tokio::spawn(sample(sampler, Outlets { publish, beat, meter }, pods, shutdown));
+    let (pod_state, _) = watch::channel(State::default());
+    let task = tokio::spawn(sample(sampler, Outlets { publish, beat, meter, pod_state }, pods, shutdown));
     Sampling { snapshots, pulse, trigger, task }
 }
 

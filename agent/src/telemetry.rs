@@ -7,10 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::printable::{is_printable, printable_lines};
 use crate::settings::config::{Config, DEFAULT_LOG_LEVEL, LogFormat};
 
 /// Lines kept while the table is shown; of more, the oldest are dropped.
 const MAX_HELD_LINES: usize = 200;
+
+/// The watch on pods says itself what fails, once and with advice; kube would say it again at each attempt, without.
+/// A filter that names these targets has them.
+const SILENT: &str = "kube_client=off,kube_runtime=off";
 
 /// Log lines that wait until the terminal is free.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +24,7 @@ pub struct HeldLines(Arc<Mutex<VecDeque<String>>>);
 /// Starts logging. With a live table the lines are held.
 #[must_use]
 pub fn start(config: &Config, live_table: bool) -> Option<HeldLines> {
-    let filter = EnvFilter::try_new(&config.log_level).unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG_LEVEL));
+    let filter = filter(&config.log_level);
     let human = match config.log_format {
         LogFormat::Human => true,
         LogFormat::Json => false,
@@ -36,11 +41,38 @@ pub fn start(config: &Config, live_table: bool) -> Option<HeldLines> {
     }
     let _ = if human {
         let colour = config.colour && io::stderr().is_terminal();
-        builder.with_ansi(colour).with_writer(io::stderr).try_init()
+        builder.with_ansi(colour).with_writer(|| Stderr).try_init()
     } else {
-        builder.json().flatten_event(true).with_writer(io::stderr).try_init()
+        builder.json().flatten_event(true).with_writer(|| Stderr).try_init()
     };
     None
+}
+
+/// What passes at this level, or through this filter of targets.
+#[must_use]
+pub fn filter(level: &str) -> EnvFilter {
+    let of = |level: &str| EnvFilter::try_new(format!("{SILENT},{level}"));
+    of(level).or_else(|_| of(DEFAULT_LOG_LEVEL)).expect("the default is a level")
+}
+
+/// A line's text as a log may have it: fields may be others' text. Escapes of colours are the formatter's, which
+/// replaces those in fields.
+fn shown(line: &str) -> String {
+    let is_kept = |c: char| matches!(c, '\n' | '\x1b') || is_printable(c);
+    line.chars().map(|c| if is_kept(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
+/// Where lines go that nobody holds.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(shown(&String::from_utf8_lossy(line)).as_bytes()).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 impl HeldLines {
@@ -68,7 +100,7 @@ impl HeldLines {
 impl Write for HeldLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut lines = self.lock();
-        for line in String::from_utf8_lossy(bytes).lines() {
+        for line in printable_lines(&String::from_utf8_lossy(bytes)).lines() {
             if lines.len() == MAX_HELD_LINES {
                 lines.pop_front();
             }
@@ -93,6 +125,30 @@ impl<'a> MakeWriter<'a> for HeldLines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_holds_nothing_that_moves_or_reorders_but_its_colours() {
+        assert_eq!(shown("\x1b[32mINFO\x1b[0m a\u{202e}b\u{9b}c\n"), "\x1b[32mINFO\x1b[0m a\u{fffd}b\u{fffd}c\n");
+        let mut lines = HeldLines::default();
+        lines.write_all("a\u{202e}\x1b[2J\n".as_bytes()).unwrap();
+        assert_eq!(lines.last(9), ["a\u{fffd}\u{fffd}[2J"]);
+    }
+
+    #[track_caller]
+    fn check_filter(level: &str, target: &'static str, expected: bool) {
+        // The callsite's own metadata would be `agent`'s: a filter shows what it is made of.
+        let directives = filter(level).to_string();
+        let named = directives.split(',').rfind(|directive| directive.starts_with(target));
+        assert_eq!(named.is_some_and(|directive| !directive.ends_with("=off")), expected, "{level}: {directives}");
+    }
+
+    #[test]
+    fn kube_is_silent_unless_it_is_named() {
+        check_filter("info", "kube_client", false);
+        check_filter("trace", "kube_runtime", false);
+        check_filter("no = filter", "kube_client", false);
+        check_filter("info,kube_client=debug", "kube_client", true);
+    }
 
     #[test]
     fn the_newest_lines_are_held() {

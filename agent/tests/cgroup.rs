@@ -55,13 +55,32 @@ const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 #[test]
-fn nested_pods_come_from_the_innermost_outwards() {
+fn nested_pods_come_from_the_outermost_inwards() {
     check(
         &format!("0::/kubepods/pod{UID}/{A}/kubepods/burstable/pod{OTHER}/{B}"),
-        &[&format!("{OTHER}/{B}"), &format!("{UID}/{A}")],
+        &[&format!("{UID}/{A}"), &format!("{OTHER}/{B}")],
     );
-    // Docker in a pod: its container is nobody's pod, the pod follows.
-    check(&format!("0::/kubepods/pod{UID}/{A}/docker/{B}"), &[&format!("-/{B}"), &format!("{UID}/{A}")]);
+    // Docker in a pod, and a node that is a container: pods precede containers of nobody's pod.
+    check(&format!("0::/kubepods/pod{UID}/{A}/docker/{B}"), &[&format!("{UID}/{A}"), &format!("-/{B}")]);
+    check(&format!("0::/docker/{A}/kubepods/pod{UID}/{B}"), &[&format!("{UID}/{B}"), &format!("-/{A}")]);
+}
+
+#[test]
+fn among_the_kubelets_cgroups_any_name_is_a_static_pods() {
+    for path in [
+        format!("/kubepods/podmy-etcd-01/{A}"),
+        format!("/kubepods/burstable/podmy-etcd-01/{A}"),
+        format!("/kubelet/kubepods/besteffort/podmy-etcd-01/{A}"),
+        format!("/kubepods.slice/kubepods-podmy_etcd_01.slice/cri-containerd-{A}.scope"),
+        format!("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podmy_etcd_01.slice/crio-{A}.scope"),
+    ] {
+        check(&format!("0::{path}"), &[&format!("my_etcd_01/{A}")]);
+    }
+    // Elsewhere it takes what only a kubelet would write.
+    check("0::/podmy-etcd-01", &[]);
+    check("0::/burstable/podmy-etcd-01", &[]);
+    check(&format!("0::/kubepods/pod{}", "x".repeat(65)), &[]);
+    check("0::/kubepods/pod", &[]);
 }
 
 #[test]
@@ -88,11 +107,12 @@ fn nothing_is_guessed() {
         "0::",
         "0::/",
         "nonsense",
-        "0::/kubepods/podium",
-        &format!("0::/app-pod{UID}.slice"),         // no kubelet made this
-        &format!("0::/kubepods/pod{}", &UID[..35]), // a digit is missing
-        &format!("0::/kubepods/pod{}", UID.replacen('-', "_", 1)), // mixed separators
-        &format!("0::/kubepods/pod{}", UID.to_uppercase()),
+        "0::/kubepods/pod um",
+        "0::/podium",
+        &format!("0::/app-pod{UID}.slice"),               // no kubelet made this
+        &format!("0::/pod{}", &UID[..35]),                // a digit is missing
+        &format!("0::/pod{}", UID.replacen('-', "_", 1)), // mixed separators
+        &format!("0::/pod{}", UID.to_uppercase()),
         &format!("0::/{}", &A[..63]),
         &format!("0::/{A}a"),
         &format!("0::/x-{A}.scope"),
@@ -148,10 +168,11 @@ fn piece() -> impl Strategy<Value = String> {
 fn holds(text: &str) {
     let found = candidates(text);
     assert!(found.len() <= MAX_CANDIDATES);
-    let plain = text.replace('_', "-");
+    let plain = text.replace('-', "_");
     for candidate in found {
         assert!(candidate.pod.is_some() || candidate.container.is_some());
         if let Some(pod) = candidate.pod {
+            let pod = pod.to_string().replace('-', "_");
             assert!(plain.contains(&format!("pod{pod}")), "{pod} is not in {text}");
         }
         if let Some(id) = candidate.container {

@@ -80,15 +80,51 @@ fn all_missing_capabilities_are_told_at_once() {
     let capabilities = outcome.of_check("capability");
     for (name, [verdict, found, to_do]) in ["CAP_BPF", "CAP_PERFMON"].iter().zip(&capabilities) {
         assert_eq!((*verdict, *found), ("failed", format!("{name} is missing").as_str()));
-        assert!(to_do.contains("CAP_BPF and CAP_PERFMON"), "{to_do}");
+        assert!(to_do.contains("in Kubernetes add BPF and PERFMON to"), "{to_do}");
     }
     let [verdict, found, to_do] = outcome.of_check("probe")[0];
     assert_eq!(verdict, "failed");
     assert!(
-        found.contains("refused the probe") && to_do.contains("CAP_BPF and CAP_PERFMON missing"),
+        found.ends_with("refused the probe (BPF_MAP_CREATE)") && to_do.contains("add BPF and PERFMON to"),
         "{found}: {to_do}"
     );
     assert!(outcome.of_check("own requests").is_empty());
+}
+
+/// It has every capability, of no use.
+#[test]
+fn root_of_a_user_namespace_is_told_so() {
+    let users = ["unshare", "--user", "--map-root-user"];
+    let able =
+        Command::new(users[0]).args(&users[1..]).arg("true").output().is_ok_and(|output| output.status.success());
+    if !able {
+        eprintln!("SKIPPED: no user namespaces here");
+        return;
+    }
+    let outcome = Outcome::of(&users, &[], None);
+    assert_eq!(outcome.code, 69);
+    let capabilities = outcome.of_check("capability");
+    for [verdict, found, to_do] in [capabilities[0], capabilities[1], outcome.of_check("probe")[0]] {
+        assert_eq!(verdict, "failed");
+        assert!(found.contains("root of a user namespace") && to_do.contains("hostUsers"), "{found}: {to_do}");
+    }
+}
+
+/// Some kernels take programs, but not at the end of a function; then nothing but that is in the way.
+#[test]
+fn a_kernel_that_refuses_fexit_is_not_taken_for_a_profile() {
+    if !can_count(&Outcome::of(&[], &[], None)) {
+        return;
+    }
+    let [verdict, found, to_do] = Outcome::of(&[], &["--hook=fexit"], None).of_check("probe")[0].map(str::to_owned);
+    if verdict == "ok" {
+        eprintln!("SKIPPED: this kernel takes programs at the end of functions");
+        return;
+    }
+    assert!(
+        found.contains("(fexit, BPF_PROG_LOAD)") && to_do.starts_with("leave out --hook=fexit"),
+        "{found}: {to_do}"
+    );
 }
 
 #[test]
@@ -127,6 +163,18 @@ async fn check_api_server(scenario: Scenario, pods: usize, expected: &[(&str, &s
     let requests = server.world().requests.join("\n");
     assert!(requests.contains("spec.nodeName%3Dnode-1"), "{requests}");
     drop(folder);
+}
+
+/// The proxy would not answer.
+#[tokio::test]
+async fn an_api_server_on_this_machine_is_asked_without_a_proxy() {
+    let server = ApiServer::start(Scenario::Serve).await;
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = server.write_kubeconfig(folder.path(), &json!({}));
+    let run =
+        move || Outcome::of(&["env", "HTTPS_PROXY=http://127.0.0.1:1"], &["--node-name=node-1"], Some(&kubeconfig));
+    let outcome = tokio::task::spawn_blocking(run).await.unwrap();
+    assert_eq!(outcome.of_check("API server")[1], ["ok", "pods may be watched", ""]);
 }
 
 #[tokio::test]

@@ -7,19 +7,20 @@
 
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod api_server;
+mod hierarchy;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use agent::commands::ask;
-use agent::pods::cgroup_tree;
 use api_server::{ApiServer, Scenario};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -28,7 +29,6 @@ use tempfile::TempDir;
 const AGENT: &str = env!("CARGO_BIN_EXE_scope-http-requests");
 /// Much longer than anything here takes; only a hang reaches it.
 const HANG: Duration = Duration::from_secs(60);
-const UID: &str = "44c76ce5-f953-4bd3-bc89-12621681af49";
 
 /// An API server on a thread of its own.
 fn api_server() -> ApiServer {
@@ -106,23 +106,34 @@ impl Agent {
     }
 }
 
-/// A cgroup as a container of the pod has, gone with its test.
+/// A cgroup as a container of a pod has, gone with its test at the latest.
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    fn of_container(id: &str) -> Option<Self> {
-        let root = cgroup_tree::unified(Path::new("/sys/fs/cgroup"))?;
-        let top = root.join(format!("kubepods-test-{}", std::process::id()));
-        let path = top.join(format!("pod{UID}")).join(id);
-        fs::create_dir_all(&path).ok()?;
-        Some(Self(path))
+    /// Of this container in this pod, and there `below`, if that is not empty. `None` where none can be made; that is said.
+    fn make(uid: &str, id: &str, below: &str) -> Option<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let made = hierarchy::unified(Path::new("/sys/fs/cgroup")).and_then(|root| {
+            let number = MADE.fetch_add(1, Ordering::Relaxed);
+            let top = root.join(format!("kubepods-test-{}-{number}", std::process::id()));
+            let path = top.join(format!("pod{uid}")).join(id).join(below);
+            fs::create_dir_all(&path).ok()?;
+            Some(Self(path))
+        });
+        if made.is_none() {
+            assert!(std::env::var_os("REQUIRE_PROBE").is_none(), "no cgroup v2 in which one can be made");
+            eprintln!("SKIPPED: no cgroup v2 in which one can be made");
+        }
+        made
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        for folder in self.0.ancestors().take(3) {
-            let _ = fs::remove_dir(folder);
+        let is_below = |folder: &&Path| folder.to_string_lossy().contains("kubepods-test-");
+        for folder in self.0.ancestors().take_while(is_below) {
+            // The kernel may still be busy with the end of its last process.
+            while fs::remove_dir(folder).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy) {}
         }
     }
 }
@@ -142,36 +153,79 @@ fn serve_once(cgroup: &Cgroup) {
     assert!(child.wait().unwrap().success());
 }
 
-#[test]
-fn processes_that_live_for_less_than_a_tick_count_for_their_container_and_pod() {
-    const PROCESSES: usize = 25;
-    let id = "c".repeat(64);
-    let Some(cgroup) = Cgroup::of_container(&id) else {
-        assert!(std::env::var_os("REQUIRE_PROBE").is_none(), "no cgroup v2 in which one can be made");
-        eprintln!("SKIPPED: no cgroup v2 in which one can be made");
-        return;
-    };
-    let server = api_server();
-    let container = json!({"name": "app", "containerID": format!("containerd://{id}")});
-    server.put(json!({
-        "metadata": {"name": "cgi-1", "namespace": "shop", "uid": UID},
-        "status": {"containerStatuses": [container]},
-    }));
-    let Some(mut agent) = Agent::start(&server, &json!({})) else { return };
+/// A pod as the API server has it, with this container, if it has started.
+fn pod(name: &str, uid: &str, id: Option<&str>) -> Value {
+    let container = id.map(|id| json!({"name": "app", "containerID": format!("containerd://{id}")}));
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": uid},
+        "status": {"containerStatuses": container.into_iter().collect::<Vec<_>>()},
+    })
+}
+
+fn uid(n: usize) -> String {
+    format!("{n:08x}-f953-4bd3-bc89-12621681af49")
+}
+
+/// An agent that knows this node's pods, or `None` where the probe cannot run.
+fn agent_with_pods(server: &ApiServer) -> Option<Agent> {
+    let mut agent = Agent::start(server, &json!({}))?;
     agent.until("pods", |agent| {
         agent.ask(&["health", "ready"]).is_ok_and(|text| text.ends_with("pods: current\n")).then_some(())
     });
-    (0..PROCESSES).for_each(|_| serve_once(&cgroup));
-    let expected = PROCESSES.to_string();
-    let total = |report: &Value, topology: &str, id: &str| {
-        report[topology]["nodes"][id]["latest"]["http_requests_total"]["value"].as_str().map(str::to_owned)
-    };
+    Some(agent)
+}
+
+fn total(report: &Value, topology: &str, id: &str) -> Option<u64> {
+    report[topology]["nodes"][id]["latest"]["http_requests_total"]["value"].as_str()?.parse().ok()
+}
+
+/// Waits until these pods, by UID, and their containers have these totals in the report.
+fn wait_for_totals(agent: &mut Agent, expected: &[(String, String, u64)]) {
     agent.until("their totals", |agent| {
         let report = agent.report();
-        let totals = [("Container", format!("{id};<container>")), ("Pod", format!("{UID};<pod>"))];
-        let totals = totals.map(|(topology, id)| total(&report, topology, &id));
-        totals.iter().all(|total| total.as_ref() == Some(&expected)).then_some(())
+        let is_met = |(uid, id, requests): &(String, String, u64)| {
+            let ids = [("Container", format!("{id};<container>")), ("Pod", format!("{uid};<pod>"))];
+            ids.iter().all(|(topology, id)| total(&report, topology, id) == Some(*requests))
+        };
+        expected.iter().all(is_met).then_some(())
     });
+}
+
+#[test]
+fn pods_that_are_gone_before_anybody_looks_have_all_their_requests() {
+    const PODS: usize = 10;
+    const REQUESTS: usize = 5;
+    let server = api_server();
+    let pods: Vec<_> = (1..=PODS).map(|n| (uid(n), format!("{n:064x}"))).collect();
+    for (n, (uid, id)) in pods.iter().enumerate() {
+        server.put(pod(&format!("job-{n}"), uid, Some(id)));
+    }
+    let Some(mut agent) = agent_with_pods(&server) else { return };
+    for (uid, id) in &pods {
+        let Some(cgroup) = Cgroup::make(uid, id, "") else { return };
+        (0..REQUESTS).for_each(|_| serve_once(&cgroup));
+    }
+    let expected: Vec<_> = pods.into_iter().map(|(uid, id)| (uid, id, REQUESTS as u64)).collect();
+    wait_for_totals(&mut agent, &expected);
+    assert!(agent.terminate().success());
+}
+
+#[test]
+fn a_pod_that_claims_to_be_another_takes_nothing_from_it() {
+    let server = api_server();
+    let (victim, attacker) = ((uid(1), "a".repeat(64)), (uid(2), "b".repeat(64)));
+    server.put(pod("victim", &victim.0, Some(&victim.1)));
+    let mut claims = pod("attacker", &attacker.0, Some(&attacker.1));
+    claims["metadata"]["annotations"] = json!({"kubernetes.io/config.hash": victim.0});
+    server.put(claims);
+    let Some(mut agent) = agent_with_pods(&server) else { return };
+    let named_like_it = format!("kubepods/burstable/pod{}/{}", victim.0, victim.1);
+    let cgroups = [(&victim, ""), (&attacker, ""), (&attacker, named_like_it.as_str())];
+    for (count, ((uid, id), below)) in [1, 3, 5].into_iter().zip(cgroups) {
+        let Some(cgroup) = Cgroup::make(uid, id, below) else { return };
+        (0..count).for_each(|_| serve_once(&cgroup));
+    }
+    wait_for_totals(&mut agent, &[(victim.0, victim.1, 1), (attacker.0, attacker.1, 8)]);
     assert!(agent.terminate().success());
 }
 

@@ -67,10 +67,10 @@ impl Watched {
     }
 
     async fn fails_with(&mut self, trouble: Trouble) -> String {
-        let failing = |state: &State| matches!(state, State::Failing(report) if report.trouble == trouble);
+        let failing = |state: &State| matches!(state, State::Failing { report, .. } if report.trouble == trouble);
         let seen = timeout(PATIENCE, self.state.wait_for(failing)).await;
         match seen.unwrap_or_else(|_| panic!("{trouble:?} was never said")).unwrap().clone() {
-            State::Failing(report) => report.cause,
+            State::Failing { report, .. } => report.cause,
             state => unreachable!("{state:?}"),
         }
     }
@@ -205,6 +205,37 @@ async fn a_watch_that_ends_at_once_is_not_asked_for_in_a_hurry() {
     sleep(Duration::from_secs(3)).await;
     let requests = server.world().requests.len();
     assert!(requests < 10, "{requests} requests in three seconds");
+}
+
+#[tokio::test]
+async fn a_watch_that_is_resumed_is_well_though_no_pod_changes() {
+    let mut server = ApiServer::start(Scenario::Serve).await;
+    server.put(pod(1));
+    let mut watched = watch(&server);
+    watched.knows(1).await;
+    server.kill().await;
+    watched.fails_with(Trouble::Unreachable).await;
+    server.listen().await;
+    watched.is_well().await;
+    let requests = server.world().requests.clone();
+    assert_eq!(requests.iter().filter(|request| is_list(request)).count(), 1, "{requests:?}");
+}
+
+#[tokio::test]
+async fn a_version_that_is_refused_as_too_old_is_not_asked_for_again() {
+    let server = ApiServer::start(Scenario::WatchStatus(410)).await;
+    let mut watched = watch(&server);
+    watched.is_well().await;
+    let lists = async || {
+        while server.world().requests.iter().filter(|request| is_list(request)).count() < 3 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, lists()).await.unwrap_or_else(|_| panic!("{:?}", server.world().requests));
+}
+
+fn is_list(request: &str) -> bool {
+    !request.contains("watch=true")
 }
 
 #[test]

@@ -111,14 +111,82 @@ fn a_static_pod_goes_by_the_hash_of_its_file() {
 }
 
 #[test]
-fn of_nested_clusters_the_known_one_wins() {
-    let mut pods = Pods::default();
-    pods.apply(with_app(1));
+fn on_a_node_that_is_a_container_the_outermost_known_pod_wins() {
+    let mut pods = Pods::new(true);
     let outer = format!("/kubepods/pod{}/{}", uid(1), id(101));
     let inner = format!("{outer}/kubepods/pod{}/{}", uid(7), id(7));
-    check(&pods, &inner, "shop/web-1/app");
+    check(&pods, &inner, "-");
     pods.apply(pod(7, vec![]));
     check(&pods, &inner, "shop/web-7/-");
+    pods.apply(with_app(1));
+    check(&pods, &inner, "shop/web-1/app");
+}
+
+#[test]
+fn a_cgroup_that_a_container_named_like_another_pod_is_not_believed() {
+    let mut pods = Pods::default();
+    pods.apply(with_app(7));
+    // Whether its own pod is known yet or not.
+    for expected in ["-", "shop/web-1/app"] {
+        let own = format!("/kubepods/pod{}/{}", uid(1), id(101));
+        check(&pods, &format!("{own}/kubepods/pod{}/{}", uid(7), id(107)), expected);
+        check(&pods, &format!("{own}/docker/{}", id(107)), expected);
+        check(&pods, &format!("{own}/{}", id(107)), expected);
+        pods.apply(with_app(1));
+    }
+    // Of a container that is in no pod likewise.
+    check(&pods, &format!("/docker/{}/docker/{}", id(5), id(107)), "-");
+}
+
+/// A mirror pod with this hash.
+fn mirror(n: usize, hash: &str) -> Pod {
+    Pod { config_hash: ConfigHash::parse(hash), scope_uid: hash.into(), ..with_app(n) }
+}
+
+#[test]
+fn a_static_pod_goes_by_the_uid_that_its_file_gives_it() {
+    let mut pods = Pods::default();
+    pods.apply(mirror(1, "my-etcd-01"));
+    check(&pods, &format!("/kubepods/burstable/podmy-etcd-01/{}", id(9)), "shop/web-1/-");
+    check(&pods, "/kubepods.slice/kubepods-podmy_etcd_01.slice", "shop/web-1/-");
+    pods.apply(mirror(2, &uid(99).to_string()));
+    check(&pods, &format!("/kubepods/burstable/pod{}/{}", uid(99), id(9)), "shop/web-2/-");
+    let slice = format!("/kubepods.slice/kubepods-pod{}.slice", uid(99).to_string().replace('-', "_"));
+    check(&pods, &slice, "shop/web-2/-");
+}
+
+#[test]
+fn a_hash_that_another_pod_has_is_not_given_to_whoever_claims_it() {
+    let mut pods = Pods::default();
+    pods.apply(mirror(1, HASH));
+    pods.apply(mirror(2, HASH));
+    let path = format!("/kubepods/pod{HASH}");
+    check(&pods, &path, "shop/web-1/-");
+    // News of either changes nothing.
+    pods.apply(Pod { name: "renamed".into(), ..mirror(1, HASH) });
+    pods.apply(Pod { name: "renamed-too".into(), ..mirror(2, HASH) });
+    check(&pods, &path, "shop/renamed/-");
+    pods.delete(uid(1), START);
+    check(&pods, &path, "shop/renamed-too/-");
+    // A pod's own UID is its own, whoever came first.
+    pods.apply(mirror(3, &uid(4).to_string()));
+    pods.apply(with_app(4));
+    check(&pods, &format!("/kubepods/pod{}", uid(4)), "shop/web-4/-");
+}
+
+#[test]
+fn scope_is_told_of_no_two_pods_the_same() {
+    let mut pods = Pods::default();
+    let told = |pods: &Pods, n: usize| {
+        let path = format!("0::/kubepods/pod{}", uid(n));
+        agent::counting::living::Place::from(pods.resolve(&candidates(&path)).unwrap()).scope_uid
+    };
+    pods.apply(mirror(1, HASH));
+    pods.apply(mirror(2, HASH));
+    pods.apply(mirror(3, &uid(4).to_string()));
+    pods.apply(with_app(4));
+    let all = [1, 2, 3, 4].map(|n| told(&pods, n).to_string());
+    assert_eq!(all, [HASH.to_owned(), uid(2).to_string(), uid(3).to_string(), uid(4).to_string()]);
 }
 
 #[test]

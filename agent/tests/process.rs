@@ -69,7 +69,9 @@ fn a_folder_that_cannot_be_is_an_io_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
-    check(&["--no-terminal", "--plugins-root", file.to_str().unwrap()], 74, &["cannot create", "file/http-requests"]);
+    let root = format!("--plugins-root={}", file.display());
+    let settings = format!("settings: {root}, --no-terminal; else as by default");
+    check(&["--no-terminal", &root], 74, &["cannot create", "/file", &settings]);
 }
 
 #[test]

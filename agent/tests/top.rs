@@ -12,7 +12,7 @@ use agent::counting::counts::Pid;
 use agent::counting::history::History;
 use agent::counting::identity::Identity;
 use agent::counting::overview::Facts;
-use agent::counting::snapshot::{Place, Process, Snapshot};
+use agent::counting::snapshot::{Place, Process, Snapshot, Standing};
 use agent::scope::plugin::{self, Answers, Limits, Pulse, Refusal, Reports, Socket};
 use agent::shutdown::{self, Trigger};
 use common::maps::{Counts, ProcessKey};
@@ -93,8 +93,7 @@ fn tick(number: u64) -> Snapshot {
             pid: Some(Pid(pid)),
             command: name.into(),
             command_line: format!("/usr/bin/{name} --serve"),
-            cgroup_id: 0,
-            candidates: Box::default(),
+            candidates: Arc::default(),
         };
         let place = place.map(|pod| Place {
             scope_uid: pod.into(),
@@ -104,6 +103,7 @@ fn tick(number: u64) -> Snapshot {
             container: Some("app".into()),
         });
         Process {
+            standing: Standing::default(),
             key: ProcessKey { start_ns: 1, tgid: pid, reserved: 0 },
             identity: Arc::new(identity),
             place: place.map(Arc::new),
@@ -226,7 +226,12 @@ struct Tmux {
 
 impl Tmux {
     /// `None` where there is no tmux.
-    fn start(agent: &Agent, (width, height): (u16, u16), flags: &[&str]) -> Option<Self> {
+    fn start(agent: &Agent, size: (u16, u16), flags: &[&str]) -> Option<Self> {
+        Self::start_with("TERM=xterm-256color", agent, size, flags)
+    }
+
+    /// After `before` in a shell.
+    fn start_with(before: &str, agent: &Agent, (width, height): (u16, u16), flags: &[&str]) -> Option<Self> {
         if Command::new("tmux").arg("-V").output().is_err() {
             assert!(std::env::var_os("REQUIRE_PROBE").is_none(), "tmux is required here");
             eprintln!("SKIPPED: no tmux");
@@ -234,7 +239,7 @@ impl Tmux {
         }
         let tmux = Self { socket: agent.folder.path().join("tmux") };
         let line = agent.line(flags).join(" ");
-        let shell = format!("TERM=xterm-256color {line}; echo \"ended with $?\"; stty -a | grep -c ' echo '; cat");
+        let shell = format!("{before} {line}; echo \"ended with $?\"; stty -a | grep -c ' echo '; cat");
         let (width, height) = (width.to_string(), height.to_string());
         let size = ["-x", &width, "-y", &height];
         let begin = ["-f", "/dev/null", "new-session", "-d"];
@@ -336,6 +341,22 @@ fn no_colour_is_none_and_an_agent_that_goes_is_told_until_it_returns() {
     tmux.until(&["the last that is known: no answer on", "nginx"]);
     tmux.press(&["C-c"]);
     tmux.until(&["ended with 0\n1\n"]);
+}
+
+#[test]
+fn a_terminal_that_can_only_print_gets_lines() {
+    let agent = Agent::start();
+    let Some(tmux) = Tmux::start_with("TERM=dumb", &agent, (120, 20), &["--ticks=1"]) else { return };
+    let screen = tmux.until(&["TIME", "nginx --serve", "ended with 0\n1\n"]);
+    assert!(!screen.contains("q quits"), "{screen}");
+}
+
+#[test]
+fn a_terminal_without_a_size_is_told_and_gets_lines() {
+    let agent = Agent::start();
+    let before = "stty columns 0 rows 0; TERM=xterm-256color";
+    let Some(tmux) = Tmux::start_with(before, &agent, (120, 20), &["--ticks=1"]) else { return };
+    tmux.until(&["no columns or no rows", "`stty columns 80 rows 24`", "TIME", "nginx --serve", "ended with 0\n1\n"]);
 }
 
 #[test]

@@ -50,7 +50,7 @@ failures! {
     Unreadable = "unreadable",
         "The kernel refused to give the probe the bytes of a read.";
     StorageFull = "storage_full",
-        "The kernel had no memory for the state of a connection; its requests are not counted.";
+        "The kernel had no memory for the state of a connection, or its socket no room for options; its requests are not counted.";
     ProcessTableFull = "process_table_full",
         "The table of processes was full; requests of further processes are counted here only.";
     UnsupportedTransport = "unsupported_transport",

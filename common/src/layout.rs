@@ -135,6 +135,51 @@ impl IovIter {
     pub const UNKNOWN: Self = Self { kind: 0, filled: 0, buffer: 0, segments: 0, is_buffer: 0, is_segments: 0 };
 }
 
+/// Where a process's cgroups and their names are.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cgroups {
+    /// `task_struct.cgroups`.
+    pub task_cgroups: u32,
+    /// `css_set.dfl_cgrp`: the cgroup of v2.
+    pub set_default: u32,
+    /// `css_set.subsys[memory_cgrp_id]`; [`NO_CONTROLLER`](Self::NO_CONTROLLER) where there is none.
+    pub set_controller: u32,
+    /// `cgroup_subsys_state.cgroup`.
+    pub state_cgroup: u32,
+    /// `cgroup.root`: the hierarchy.
+    pub cgroup_root: u32,
+    /// `cgroup.level`: 0 for the outermost, which has no name.
+    pub cgroup_level: u32,
+    /// `cgroup.kn`.
+    pub cgroup_node: u32,
+    /// `kernfs_node.parent`, since Linux 6.15 `__parent`.
+    pub node_parent: u32,
+    /// `kernfs_node.name`; 0 if cgroups cannot be read.
+    pub node_name: u32,
+    /// Always zero; keeps the struct free of undefined bytes.
+    pub reserved: u32,
+}
+
+impl Cgroups {
+    /// A kernel that cannot limit memory.
+    pub const NO_CONTROLLER: u32 = u32::MAX;
+
+    /// Before the agent has filled it in.
+    pub const UNKNOWN: Self = Self {
+        task_cgroups: 0,
+        set_default: 0,
+        set_controller: Self::NO_CONTROLLER,
+        state_cgroup: 0,
+        cgroup_root: 0,
+        cgroup_level: 0,
+        cgroup_node: 0,
+        node_parent: 0,
+        node_name: 0,
+        reserved: 0,
+    };
+}
+
 /// How to read the kernel's buffers where they are.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,6 +241,8 @@ pub struct Constants {
     pub layout: Layout,
     /// Where a read's destination is.
     pub iterator: IovIter,
+    /// Where a process's cgroups are.
+    pub cgroups: Cgroups,
     /// The inode of the agent's PID namespace; 0 for the initial one.
     pub pid_namespace: u32,
     /// 1: `bpf_preempt_disable` and `bpf_preempt_enable` are there.
@@ -212,6 +259,7 @@ impl Constants {
         buffers: Buffers::UNKNOWN,
         layout: Layout::UNKNOWN,
         iterator: IovIter::UNKNOWN,
+        cgroups: Cgroups::UNKNOWN,
         pid_namespace: 0,
         can_hold_preemption: 0,
         hold_at_tracepoint: 0,
@@ -221,7 +269,12 @@ impl Constants {
 
 /// No undefined bytes.
 const _: () = assert!(
-    size_of::<Constants>() == size_of::<Buffers>() + size_of::<Layout>() + size_of::<IovIter>() + 4 * size_of::<u32>()
+    size_of::<Constants>()
+        == size_of::<Buffers>()
+            + size_of::<Layout>()
+            + size_of::<IovIter>()
+            + size_of::<Cgroups>()
+            + 4 * size_of::<u32>()
 );
 
 /// The constants' name in the probe.

@@ -8,6 +8,9 @@ use crate::failure::Failure;
 /// that finds no room are lost as [`Failure::ProcessTableFull`].
 pub const MAX_PROCESSES: u32 = 8192;
 
+/// Room for the names of a process's cgroups. The longest path that was recorded, that of a pod in kind, takes 310.
+pub const CGROUP_BYTES: usize = 472;
+
 /// Names of the maps, as the loader and `bpftool` show them.
 pub mod names {
     /// Connection state, one per socket.
@@ -42,18 +45,20 @@ pub struct ProcessKey {
 
 /// What the kernel notes of a process when it first counts for it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Who it is.
     pub key: ProcessKey,
-    /// Cgroup v2 id (the inode of its directory), which outlives the process's /proc entry.
-    pub cgroup_id: u64,
     /// Its name (`comm`), not necessarily UTF-8, padded with NUL.
     pub command: [u8; 16],
     /// PID in the agent's PID namespace; 0 where it is not visible there.
     pub pid: u32,
-    /// Always zero; keeps the struct free of undefined bytes.
-    pub reserved: u32,
+    /// How many bytes of `cgroups` hold something; 0 where the names could not be had.
+    pub cgroup_bytes: u32,
+    /// The names of its cgroups, the outermost first, not necessarily UTF-8, each followed by a NUL; behind the last of a
+    /// hierarchy comes one more. First those of the cgroup v1 hierarchy that limits memory, where there is one, then those
+    /// of v2. What finds no room is cut at the end: the innermost names.
+    pub cgroups: [u8; CGROUP_BYTES],
 }
 
 /// HTTP version of a request, and the index of its counter.
@@ -119,5 +124,5 @@ pub struct Events {
 }
 
 const _: () = assert!(size_of::<ProcessKey>() == 16);
-const _: () = assert!(size_of::<Process>() == 48);
+const _: () = assert!(size_of::<Process>() == 512);
 const _: () = assert!(size_of::<Counts>() == 32);

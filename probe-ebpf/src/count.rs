@@ -1,11 +1,11 @@
 //! Counts for the process that reads.
 
-use aya_ebpf::helpers::bpf_get_current_cgroup_id;
 use aya_ebpf::helpers::bpf_get_current_task_btf;
 use common::connection::Connection;
 use common::failure::Failure;
 use common::maps::{Counts, ProcessKey, Version};
 
+use crate::cgroups;
 use crate::kernel::{constant, member, offset, read_kernel};
 use crate::maps::{COUNTS, FREE_SLOTS, PROCESSES, SLOTS, count_failure, count_failures, events, mark};
 use crate::reader::Job;
@@ -121,10 +121,9 @@ fn find_slot(key: &ProcessKey, leader: *const u8) -> Option<u32> {
     // SAFETY: nobody else has this slot.
     let process = unsafe { PROCESSES.get_ptr_mut(slot)?.as_mut()? };
     process.key = *key;
-    // SAFETY: no arguments.
-    process.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
     process.command = member(leader, offset!(task_comm));
     process.pid = visible_pid(key, leader);
+    cgroups::note(process);
     const NO_EXIST: u64 = 1;
     if SLOTS.insert(key, slot, NO_EXIST).is_ok() {
         return Some(slot);

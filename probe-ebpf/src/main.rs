@@ -3,6 +3,7 @@
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+mod cgroups;
 mod count;
 mod kernel;
 mod maps;

@@ -13,9 +13,9 @@ use kube::{Client, Config};
 use tokio::time::timeout;
 
 use super::finding::Finding;
+use crate::pods::cluster::{Cluster, find_cluster};
 use crate::pods::object::PodObject;
 use crate::pods::trouble::{self, Trouble};
-use crate::pods::watch::{Cluster, find_cluster};
 
 const CHECK: &str = "API server";
 /// For each answer.

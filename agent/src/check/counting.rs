@@ -126,6 +126,16 @@ mod tests {
             "please report it",
         );
         check(&LoadError::Refused("bpf: no".into()), "the kernel refused the probe (bpf: no)", "a seccomp profile");
+        check(&LoadError::NoFexit("BPF_PROG_LOAD".into()), "the kernel takes programs", "leave out --hook=fexit");
+        check(
+            &LoadError::UserNamespace("BPF_MAP_CREATE".into()),
+            "the kernel refused the probe (BPF_MAP_CREATE), as root",
+            "run in",
+        );
+        let missing = vec!["CAP_BPF", "CAP_PERFMON"];
+        let missing = LoadError::NoCapability { what: "BPF_MAP_CREATE".into(), missing };
+        let cure = "CAP_BPF and CAP_PERFMON missing; run as root, or in Kubernetes add BPF and PERFMON to";
+        check(&missing, "the kernel refused the probe (BPF_MAP_CREATE)", cure);
         check(&LoadError::Other("a: b".into()), "the probe cannot be loaded: a: b", "please report it");
     }
 }

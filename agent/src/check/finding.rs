@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::printable::one_line;
+
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,8 +70,7 @@ impl Finding {
 
     fn new(check: &'static str, verdict: Verdict, found: String, to_do: String) -> Self {
         // Names of hosts and answers of servers are others' text.
-        let one_line = |text: String| text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        Self { check, verdict, found: one_line(found), to_do: one_line(to_do) }
+        Self { check, verdict, found: one_line(&found), to_do: one_line(&to_do) }
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
 
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::finding::Finding;
-use crate::kernel::has_host_pids;
 use crate::kernel::memory::{connections, own_cgroup};
-use crate::kernel::survey::{LOCKDOWN, missing_capabilities};
+use crate::kernel::survey::{
+    IN_USER_NAMESPACE, LOCKDOWN, OUT_OF_USER_NAMESPACE, kubernetes_names, missing_capabilities,
+};
+use crate::kernel::{has_host_pids, has_own_users};
 use crate::scope::plugin::{PluginsRoot, is_served, socket_path};
 use crate::scope::{host, peer};
 use crate::settings::config::Config;
@@ -25,10 +26,12 @@ const OTHER_FILES: u64 = 256;
 pub(super) fn privileges() -> Vec<Finding> {
     let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     let missing = missing_capabilities();
-    let all = missing.join(" and ");
+    let all = kubernetes_names(&missing);
     let mut findings = Vec::new();
     for (name, capability) in [("CAP_BPF", CapabilitySet::BPF), ("CAP_PERFMON", CapabilitySet::PERFMON)] {
-        findings.push(if effective.contains(capability) {
+        findings.push(if has_own_users() {
+            Finding::failed("capability", format!("{name}: {IN_USER_NAMESPACE}"), OUT_OF_USER_NAMESPACE)
+        } else if effective.contains(capability) {
             Finding::ok("capability", name)
         } else if missing.contains(&name) {
             let to_do = format!("run as root, or in Kubernetes add {all} to securityContext.capabilities.add");

@@ -2,9 +2,9 @@
 //!
 //! The image holds no shell and no curl, and the agent need listen on no port: the startup probe and `helm test` run the binary.
 
-use crate::counting::identity::printable;
 use crate::counting::overview::{self, Overview};
 use crate::health::Question;
+use crate::printable::printable_lines;
 use crate::scope::plugin::{PluginsRoot, is_served, socket_path};
 use crate::scope::report::ID;
 use crate::settings::cli::{self, Call, Request};
@@ -159,7 +159,6 @@ fn split(answer: &[u8]) -> Option<(u16, String)> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let body = std::str::from_utf8(&answer[end + 4..]).ok()?;
-    let lines: Vec<_> = body.split('\n').map(printable).collect();
-    Some((status, lines.join("\n")))
+    let body = printable_lines(std::str::from_utf8(&answer[end + 4..]).ok()?);
+    Some((status, body))
 }

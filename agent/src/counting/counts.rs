@@ -5,6 +5,8 @@ use common::maps::{Counts, ProcessKey};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pods::cgroup::Candidate;
+
 /// A process id in the agent's own PID namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pid(pub u32);
@@ -18,8 +20,8 @@ pub struct ProcessCounts {
     pub pid: Option<Pid>,
     /// Its name when it was first counted.
     pub command: Arc<str>,
-    /// Its cgroup v2 id when it was first counted; 0 where the kernel has none.
-    pub cgroup_id: u64,
+    /// What its cgroups called its pod and container when it was first counted, the likeliest first.
+    pub candidates: Arc<[Candidate]>,
     /// Sums over all CPUs since the process was first counted: monotonic.
     pub counts: Counts,
 }

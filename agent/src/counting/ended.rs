@@ -33,6 +33,7 @@ pub struct Remains {
 #[derive(Debug, Default)]
 pub struct Graveyard {
     by_cgroup: HashMap<Arc<[Candidate]>, Remains>,
+    forgotten: Counts,
 }
 
 impl Graveyard {
@@ -72,6 +73,11 @@ impl Graveyard {
         self.by_cgroup.values()
     }
 
+    /// What those had that were pushed out.
+    pub fn forgotten(&self) -> Counts {
+        self.forgotten
+    }
+
     fn at(&mut self, candidates: &[Candidate]) -> &mut Remains {
         if self.by_cgroup.len() >= MAX_CGROUPS && !self.by_cgroup.contains_key(candidates) {
             self.forget_the_quietest();
@@ -89,7 +95,8 @@ impl Graveyard {
     fn forget_the_quietest(&mut self) {
         let quietest = self.by_cgroup.values().max_by_key(|remains| remains.quiet_ticks);
         if let Some(candidates) = quietest.map(|remains| Arc::clone(&remains.candidates)) {
-            self.by_cgroup.remove(&candidates);
+            let gone = self.by_cgroup.remove(&candidates);
+            gone.into_iter().for_each(|remains| add(&mut self.forgotten, &remains.totals));
         }
     }
 }
@@ -119,6 +126,7 @@ mod tests {
         assert_eq!(graveyard.iter().count(), MAX_CGROUPS);
         let kept = graveyard.iter().find(|remains| *remains.candidates == cgroup(0)[..]);
         assert_eq!(kept.map(|remains| requests(&remains.totals)), Some(10));
+        assert_eq!(requests(&graveyard.forgotten()), 1);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! A process as people know it, and what the lines of /proc say about it. PURE.
 
+use std::sync::Arc;
+
 use crate::counting::counts::{Pid, ProcessCounts};
 use crate::pods::cgroup::Candidate;
+use crate::printable::printable;
 
 /// Of a command line no more than this is kept.
 pub const COMMAND_LINE_BYTES: usize = 4096;
@@ -21,11 +24,9 @@ pub struct Identity {
     pub command: String,
     /// Its arguments joined by blanks; empty where it was gone or could not be read.
     pub command_line: String,
-    /// Its cgroup v2 id; 0 where the kernel has none.
-    pub cgroup_id: u64,
-    /// What its cgroup calls its pod and container, the likeliest first. Which of them exists is asked anew
+    /// What its cgroups called its pod and container, the likeliest first. Which of them exists is asked anew
     /// whenever the pods have changed.
-    pub candidates: Box<[Candidate]>,
+    pub candidates: Arc<[Candidate]>,
 }
 
 impl Identity {
@@ -36,8 +37,7 @@ impl Identity {
             pid: process.pid,
             command: printable(&process.command),
             command_line: String::new(),
-            cgroup_id: process.cgroup_id,
-            candidates: Box::default(),
+            candidates: Arc::clone(&process.candidates),
         }
     }
 }
@@ -52,10 +52,25 @@ pub fn start_ticks(stat: &[u8]) -> Option<u64> {
     fields.split_ascii_whitespace().nth(START_TIME_AFTER_COMMAND)?.parse().ok()
 }
 
-/// The kernel's start time in the ticks that /proc shows.
+/// The kernel's start time in the ticks that /proc shows, to whom the time since boot is `shift_ns` more.
 #[must_use]
-pub fn ticks(start_ns: u64) -> u64 {
-    start_ns / NANOSECONDS_PER_TICK
+pub fn ticks(start_ns: u64, shift_ns: i64) -> u64 {
+    start_ns.wrapping_add_signed(shift_ns) / NANOSECONDS_PER_TICK
+}
+
+/// By how much the time since boot is shifted, of `/proc/self/timens_offsets` (time_namespaces(7)): a line for each
+/// clock, with its name, seconds and nanoseconds.
+#[must_use]
+pub fn boottime_shift_ns(offsets: &str) -> Option<i64> {
+    const CLOCK_BOOTTIME: &str = "7";
+    let mut clocks = offsets.lines().map(|line| line.split_ascii_whitespace());
+    let mut of_boottime = clocks.find_map(|mut words| {
+        let name = words.next()?;
+        matches!(name, "boottime" | CLOCK_BOOTTIME).then_some(words)
+    })?;
+    let mut number = || of_boottime.next()?.parse::<i64>().ok();
+    let (seconds, nanoseconds) = (number()?, number()?);
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
 /// The command line in `/proc/PID/cmdline`, whose arguments end with NUL.
@@ -64,11 +79,6 @@ pub fn command_line(arguments: &[u8]) -> String {
     let bounded = &arguments[..arguments.len().min(COMMAND_LINE_BYTES)];
     let text = String::from_utf8_lossy(bounded).replace('\0', " ");
     printable(text.trim_end())
-}
-
-/// A process chooses its own name: no control character of it reaches a terminal or a log.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -100,9 +110,23 @@ mod tests {
 
     #[test]
     fn ticks_are_whole_and_rounded_down_as_the_kernel_does() {
-        assert_eq!(ticks(123_450_000_000), 12345);
-        assert_eq!(ticks(123_459_999_999), 12345);
-        assert_eq!(ticks(123_460_000_000), 12346);
+        assert_eq!(ticks(123_450_000_000, 0), 12345);
+        assert_eq!(ticks(123_459_999_999, 0), 12345);
+        assert_eq!(ticks(123_460_000_000, 0), 12346);
+        assert_eq!(ticks(123_459_999_999, 1), 12346);
+        assert_eq!(ticks(123_460_000_000, -1), 12345);
+        // Before the begin of time the kernel's number wraps, too.
+        assert_eq!(ticks(5, -6), u64::MAX / 10_000_000);
+    }
+
+    #[test]
+    fn the_shift_of_a_time_namespace() {
+        let of = boottime_shift_ns;
+        assert_eq!(of("monotonic           0         0\nboottime       100000         5\n"), Some(100_000_000_000_005));
+        assert_eq!(of("monotonic          -3         0\nboottime           -2 500000000\n"), Some(-1_500_000_000));
+        for text in ["", "monotonic 1 1\n", "boottime 1\n", "boottime x 1\n", "boottime 9223372036854775807 0\n"] {
+            assert_eq!(of(text), None, "{text:?}");
+        }
     }
 
     #[track_caller]

@@ -23,6 +23,8 @@ pub struct Process {
     pub identity: Arc<Identity>,
     /// Its pod and container, where they are known.
     pub place: Option<Arc<Place>>,
+    /// Whether they are, and why not.
+    pub standing: Standing,
     /// What it received since it was first counted, by version, and how often it went unsynced.
     pub totals: Counts,
     /// Its rates at the last ticks.
@@ -34,7 +36,7 @@ impl Process {
     #[must_use]
     pub fn new(key: ProcessKey, identity: Identity) -> Self {
         let (totals, history) = (Counts::default(), History::default());
-        Self { key, identity: Arc::new(identity), place: None, totals, history }
+        Self { key, identity: Arc::new(identity), place: None, standing: Standing::default(), totals, history }
     }
 
     /// Requests since it was first counted.
@@ -44,10 +46,24 @@ impl Process {
     }
 }
 
+/// What is known of the pod of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Which it is.
+    Found,
+    /// Its cgroup names one of which there may be news yet.
+    Awaited,
+    /// Its cgroup names one that is not known, and nobody waits for it.
+    Unknown,
+    /// Its cgroup names none.
+    #[default]
+    Outside,
+}
+
 /// Where in a Kubernetes cluster a process runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// What Scope calls the pod: its UID, or the config hash of a static one.
+    /// What Scope calls the pod: its UID, or the config hash of a static one. No two pods have the same.
     pub scope_uid: Box<str>,
     /// The pod's namespace.
     pub namespace: Box<str>,
@@ -62,7 +78,7 @@ pub struct Place {
 impl From<index::Place<'_>> for Place {
     fn from(place: index::Place<'_>) -> Self {
         Self {
-            scope_uid: place.pod.scope_uid.clone(),
+            scope_uid: if place.has_scope_uid { place.pod.scope_uid.clone() } else { place.pod.uid.to_string().into() },
             namespace: place.pod.namespace.clone(),
             pod: place.pod.name.clone(),
             container_id: place.container_id,

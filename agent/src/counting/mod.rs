@@ -7,6 +7,7 @@ pub mod history;
 pub mod identity;
 pub mod living;
 pub mod overview;
+pub mod placing;
 pub mod rates;
 pub mod snapshot;
 pub mod summary;

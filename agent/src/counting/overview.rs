@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use crate::counting::counts::requests;
 use crate::counting::history::LENGTH;
-use crate::counting::identity::{Identity, printable};
-use crate::counting::snapshot::{Place, Process, Snapshot};
+use crate::counting::identity::Identity;
+use crate::counting::snapshot::{Place, Process, Snapshot, Standing};
 use crate::counting::summary::{busiest, joined, losses};
+use crate::printable::printable;
 
 /// Where it is found on the plugin socket.
 pub const PATH: &str = "/overview";
@@ -19,8 +20,12 @@ pub const PATH: &str = "/overview";
 pub const MAX_ROWS: usize = 5_000;
 /// Of a command line no more than this is shown; no screen is as wide.
 const MAX_NAME_CHARS: usize = 300;
-/// What is in no pod.
-const OUTSIDE: &str = "(outside pods)";
+/// What has no pod's name, by why.
+const NAMELESS: [(Standing, &str); 3] = [
+    (Standing::Awaited, "(pod not known yet)"),
+    (Standing::Unknown, "(pod unknown)"),
+    (Standing::Outside, "(outside pods)"),
+];
 
 /// For what there is a row each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -227,7 +232,11 @@ fn name(identity: &Identity) -> &str {
 fn containers(snapshot: &Snapshot) -> Table {
     sums(
         snapshot,
-        |place| (&*place.scope_uid, place.container_id),
+        // One that was restarted has another id and the same name.
+        |place| match &place.container {
+            Some(name) => (&*place.scope_uid, Some(&**name), None),
+            None => (&*place.scope_uid, None, place.container_id),
+        },
         |place| {
             let container = match (&place.container, place.container_id) {
                 (Some(name), _) => name.to_string(),
@@ -245,18 +254,18 @@ fn pods(snapshot: &Snapshot) -> Table {
     Table { rows: rows.collect(), ..table }
 }
 
-/// A row for each key, with ended processes, and one for what is in no pod: together they are all that was received.
+/// A row for each key, with ended processes, and for what has no pod: together they are all that was received.
 fn sums<'a, K: Hash + Eq>(
     snapshot: &'a Snapshot,
     key: impl Fn(&'a Place) -> K,
     name: impl Fn(&Place) -> String,
 ) -> Table {
-    let mut outside = Sum::default();
+    let mut nameless = NAMELESS.map(|(standing, name)| (standing, Sum::named(name)));
     let mut by_key: HashMap<K, Sum> = HashMap::new();
     for process in snapshot.processes.iter() {
         let sum = match process.place.as_deref() {
             Some(place) => by_key.entry(key(place)).or_insert_with(|| Sum::of(place)),
-            None => &mut outside,
+            None => of_standing(&mut nameless, process.standing),
         };
         sum.processes += 1;
         sum.unsynced += process.totals.unsynced;
@@ -266,27 +275,35 @@ fn sums<'a, K: Hash + Eq>(
         let remains = &ended.remains;
         let sum = match ended.place.as_deref() {
             Some(place) => by_key.entry(key(place)).or_insert_with(|| Sum::of(place)),
-            None => &mut outside,
+            None => of_standing(&mut nameless, ended.standing),
         };
         sum.unsynced += remains.totals.unsynced;
         sum.add(remains.rates.iter().rev().copied(), requests(&remains.totals));
     }
-    let placed = by_key.values().map(|sum| sum.total).sum::<u64>();
+    of_standing(&mut nameless, Standing::Unknown).total += requests(&snapshot.forgotten);
     // Of ended processes outside containers nothing remains but their part in the total.
-    outside.total = requests(&snapshot.totals).saturating_sub(placed);
-    let mut rows: Vec<_> = by_key.into_values().map(|sum| sum.row(&name)).collect();
-    if outside.processes > 0 || outside.total > 0 {
-        rows.push(outside.row(&name));
-    }
+    of_standing(&mut nameless, Standing::Outside).total = 0;
+    let others = nameless.iter().map(|(_, sum)| sum.total).chain(by_key.values().map(|sum| sum.total)).sum::<u64>();
+    of_standing(&mut nameless, Standing::Outside).total = requests(&snapshot.totals).saturating_sub(others);
+    let nameless = nameless.into_iter().map(|(_, sum)| sum).filter(|sum| sum.processes > 0 || sum.total > 0);
+    let mut rows: Vec<_> = by_key.into_values().chain(nameless).map(|sum| sum.row(&name)).collect();
     rows.sort_by(|a, b| b.rate.total_cmp(&a.rate).then(b.total.cmp(&a.total)).then_with(|| a.name.cmp(&b.name)));
     let left_out = rows.len().saturating_sub(MAX_ROWS);
     rows.truncate(MAX_ROWS);
     Table { rows, left_out }
 }
 
+fn of_standing<'a, 'b>(nameless: &'b mut [(Standing, Sum<'a>); 3], standing: Standing) -> &'b mut Sum<'a> {
+    let [rest @ .., outside] = nameless;
+    let found = rest.iter_mut().find(|(of, _)| *of == standing);
+    found.map_or(&mut outside.1, |(_, sum)| sum)
+}
+
 /// What processes of the same place receive and received together.
 #[derive(Default)]
 struct Sum<'a> {
+    /// Where it has no place.
+    name: &'static str,
     place: Option<&'a Place>,
     processes: usize,
     newest_first: Vec<f32>,
@@ -295,6 +312,10 @@ struct Sum<'a> {
 }
 
 impl<'a> Sum<'a> {
+    fn named(name: &'static str) -> Self {
+        Self { name, ..Self::default() }
+    }
+
     fn of(place: &'a Place) -> Self {
         Self { place: Some(place), ..Self::default() }
     }
@@ -312,7 +333,7 @@ impl<'a> Sum<'a> {
     fn row(self, name: impl Fn(&Place) -> String) -> Row {
         let is_idle = self.newest_first.iter().all(|rate| *rate <= 0.0);
         let row = Row {
-            name: shortened(&self.place.map_or_else(|| OUTSIDE.to_owned(), name)),
+            name: shortened(&self.place.map_or_else(|| self.name.to_owned(), name)),
             processes: self.processes,
             rate: self.newest_first.first().copied().unwrap_or_default(),
             history: if is_idle { Vec::new() } else { self.newest_first.into_iter().rev().collect() },

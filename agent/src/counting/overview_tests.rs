@@ -7,6 +7,9 @@ use crate::pods::cgroup::candidates;
 use common::failure::Failure;
 use common::maps::Counts;
 use proptest::prelude::*;
+use std::sync::Arc;
+
+const OUTSIDE: &str = "(outside pods)";
 
 fn overview(state: &Snapshot) -> Overview {
     Overview::new(state, &Facts { probe: "probe".into(), socket: "socket".into() })
@@ -15,8 +18,7 @@ fn overview(state: &Snapshot) -> Overview {
 #[track_caller]
 fn check_name(command_line: &str, expected: &str) {
     let command_line = command_line.to_owned();
-    let identity =
-        Identity { pid: None, command: "comm".into(), command_line, cgroup_id: 0, candidates: Box::default() };
+    let identity = Identity { pid: None, command: "comm".into(), command_line, candidates: Arc::default() };
     assert_eq!(name(&identity), expected);
 }
 
@@ -49,7 +51,7 @@ fn left(like: &Process, requests: u64, rate: f32) -> PlacedRemains {
         rates: [0.0, 0.0, rate],
         quiet_ticks: 0,
     };
-    PlacedRemains { remains, place: like.place.clone() }
+    PlacedRemains { remains, place: like.place.clone(), standing: like.standing, is_there: true }
 }
 
 type Brief<'a> = (&'a str, usize, f32, u64);
@@ -88,11 +90,55 @@ fn containers_and_pods_are_sums_with_ended_processes_and_nothing_is_missing() {
 }
 
 #[test]
+fn a_container_that_restarted_has_one_row() {
+    let now = placed(process(1, &[1.0], 10), "web-1", Some('a'));
+    let mut before = placed(process(2, &[0.0], 20), "web-1", Some('b'));
+    let place = Place { container: Some("server-a".into()), ..Place::clone(before.place.as_deref().unwrap()) };
+    before.place = Some(place.into());
+    let unnamed = Place { container: None, ..Place::clone(before.place.as_deref().unwrap()) };
+    let mut state = snapshot(vec![now, Process { place: Some(unnamed.into()), ..process(3, &[], 5) }]);
+    state.remains = vec![left(&before, 200, 0.0)];
+    state.totals.requests[0] += 200;
+    check_rows(
+        &state,
+        Grouping::Container,
+        &[("shop/web-1/server-a", 1, 1.0, 210), ("shop/web-1/bbbbbbbbbbbb", 1, 0.0, 5)],
+    );
+}
+
+#[test]
 fn without_pods_there_is_one_row_for_all() {
     let state = snapshot(vec![process(1, &[1.0], 2), process(2, &[0.0], 3)]);
     check_rows(&state, Grouping::Pod, &[(OUTSIDE, 2, 1.0, 5)]);
     check_rows(&state, Grouping::Container, &[(OUTSIDE, 2, 1.0, 5)]);
     check_rows(&snapshot(vec![]), Grouping::Pod, &[]);
+}
+
+#[test]
+fn not_known_yet_unknown_and_outside_pods_are_three_things() {
+    let in_vain = |pid, standing, total| Process { standing, ..process(pid, &[1.0], total) };
+    let mut state = snapshot(vec![
+        in_vain(1, Standing::Awaited, 1),
+        in_vain(2, Standing::Unknown, 20),
+        in_vain(3, Standing::Outside, 300),
+    ]);
+    state.remains = vec![left(&in_vain(4, Standing::Unknown, 0), 4000, 0.0)];
+    // Of more cgroups than are kept.
+    state.forgotten.requests[0] = 50_000;
+    state.totals.requests[0] += 4000 + 50_000 + 600_000;
+    check_rows(
+        &state,
+        Grouping::Pod,
+        &[(OUTSIDE, 1, 1.0, 600_300), ("(pod unknown)", 1, 1.0, 54_020), ("(pod not known yet)", 1, 1.0, 1)],
+    );
+}
+
+#[test]
+fn what_a_deleted_pod_had_stays_with_its_name() {
+    let mut state = snapshot(vec![]);
+    state.remains = vec![PlacedRemains { is_there: false, ..left(&placed(process(1, &[], 0), "web-1", None), 7, 0.0) }];
+    state.totals.requests[0] += 7;
+    check_rows(&state, Grouping::Pod, &[("shop/web-1", 0, 0.0, 7)]);
 }
 
 #[test]
@@ -108,7 +154,7 @@ fn of_too_many_processes_the_busiest_are_shown() {
 #[test]
 fn an_idle_process_has_no_history_and_a_long_name_is_cut() {
     let mut idle = process(1, &[0.0; 60], 1);
-    std::sync::Arc::make_mut(&mut idle.identity).command_line = "é\n".repeat(10_000);
+    Arc::make_mut(&mut idle.identity).command_line = "é\n".repeat(10_000);
     let overview = overview(&snapshot(vec![idle]));
     let row = &overview.table(Grouping::Process).rows[0];
     assert!(row.history.is_empty() && row.name.chars().count() == MAX_NAME_CHARS && !row.name.contains('\n'));

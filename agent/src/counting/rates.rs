@@ -2,7 +2,6 @@
 //!
 //! Only processes of which there is news are looked at: what is idle stays as it is, and is shared by all snapshots.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +9,14 @@ use std::time::Duration;
 use common::maps::{Counts, ProcessKey};
 
 use crate::counting::counts::{ProcessCounts, Reading, add, less, more, requests};
-use crate::counting::ended::{Graveyard, Remains};
+use crate::counting::ended::Graveyard;
 use crate::counting::history::REPEATED_TICKS;
 use crate::counting::identity::Identity;
-use crate::counting::living::{Place, Process, Processes};
-use crate::pods::cgroup::{ContainerId, PodUid};
-use crate::pods::index::{self, Pods};
+use crate::counting::living::{Process, Processes, Standing};
+pub use crate::counting::placing::Located;
+use crate::counting::placing::{Outcome, Placing, Rest};
+use crate::counting::snapshot::PlacedRemains;
+use crate::pods::index::Pods;
 
 /// Everything known of one process over time.
 #[derive(Clone, Debug)]
@@ -59,28 +60,6 @@ pub struct Growth {
     pub counts: Counts,
 }
 
-/// What came of looking for a process's pod.
-#[derive(Clone, Copy, Debug)]
-enum Outcome {
-    Found(PlaceKey),
-    Unknown,
-    Outside,
-}
-
-/// How many live processes were found where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Located {
-    /// The pod is known.
-    pub found: u64,
-    /// The cgroup names a pod or container that is not known.
-    pub unknown: u64,
-    /// The cgroup names none.
-    pub outside: u64,
-}
-
-/// What tells places apart: the pod, and the container in it.
-type PlaceKey = (PodUid, Option<ContainerId>);
-
 /// Rates and totals of all processes.
 #[derive(Debug)]
 pub struct Rates {
@@ -95,11 +74,9 @@ pub struct Rates {
     departed: Vec<Departed>,
     /// Those whose pod was not looked for yet.
     newcomers: Vec<ProcessKey>,
-    /// Where processes were found, and how many in each place.
-    places: HashMap<PlaceKey, (Arc<Place>, usize)>,
-    /// The version of the pods among which they were.
-    pods_version: Option<u64>,
-    located: Located,
+    /// Those whose pod is not known yet.
+    awaited: Vec<ProcessKey>,
+    placing: Placing,
     ended: Ended,
     graveyard: Graveyard,
     totals: Counts,
@@ -122,9 +99,8 @@ impl Rates {
             unrated: Vec::new(),
             departed: Vec::new(),
             newcomers: Vec::new(),
-            places: HashMap::new(),
-            pods_version: None,
-            located: Located::default(),
+            awaited: Vec::new(),
+            placing: Placing::default(),
             ended: Ended::default(),
             graveyard: Graveyard::default(),
             totals: Counts::default(),
@@ -188,39 +164,35 @@ impl Rates {
         elapsed
     }
 
-    /// Looks for the pods of processes: of those that are new, and of all if the pods have changed. Processes of one
+    /// Looks for the pods of processes: of those that are new or wait, and of all if the pods have changed. Processes of one
     /// container share the answer.
     pub fn locate(&mut self, pods: &Pods) {
         let mut asked = std::mem::take(&mut self.newcomers);
-        let mut before = HashMap::new();
-        if self.pods_version.replace(pods.version()) != Some(pods.version()) {
+        asked.append(&mut self.awaited);
+        let all_anew = self.placing.begin(pods, self.now);
+        if all_anew {
             asked = self.series.keys().copied().collect();
-            before = std::mem::take(&mut self.places);
-            self.located = Located::default();
         }
         for key in asked {
             let Some(series) = self.series.get_mut(&key) else { continue };
-            let candidates = &series.process.identity.candidates;
-            let found = pods.resolve(candidates);
-            let place = found.map(|found| {
-                let key = place_key(&found);
-                let (place, processes) = self.places.entry(key).or_insert_with(|| (shared(found, before.get(&key)), 0));
-                *processes += 1;
-                Arc::clone(place)
-            });
-            series.outcome = Some(match found {
-                Some(found) => Outcome::Found(place_key(&found)),
-                None if candidates.is_empty() => Outcome::Outside,
-                None => Outcome::Unknown,
-            });
+            let before = series.outcome.take().filter(|_| !all_anew);
+            let (outcome, place) = self.placing.find(&series.process.identity.candidates, pods);
+            series.outcome = Some(outcome);
             if series.index.is_some() {
-                *self.located.at(series.outcome) += 1;
+                before.into_iter().for_each(|before| self.placing.leave(before));
+                self.placing.enter(outcome);
             }
-            if series.process.place != place {
-                Arc::make_mut(&mut series.process).place = place;
+            let standing = outcome.standing();
+            if standing == Standing::Awaited {
+                self.awaited.push(key);
+            }
+            if series.process.place != place || series.process.standing != standing {
+                let process = Arc::make_mut(&mut series.process);
+                (process.place, process.standing) = (place, standing);
                 series.publish(&mut self.live);
             }
         }
+        self.placing.end();
     }
 
     /// Forgets processes that have ended, as the kernel has.
@@ -233,13 +205,8 @@ impl Rates {
             }
             self.ended.processes += 1;
             add(&mut self.ended.totals, &series.process.totals);
-            if let Some(Outcome::Found(place)) = series.outcome
-                && let Entry::Occupied(mut shared) = self.places.entry(place)
-            {
-                shared.get_mut().1 -= 1;
-                if shared.get().1 == 0 {
-                    shared.remove();
-                }
+            if let Some(outcome) = series.outcome {
+                self.placing.forget(outcome);
             }
         }
     }
@@ -259,7 +226,7 @@ impl Rates {
     /// Where live processes were found.
     #[must_use]
     pub fn located(&self) -> Located {
-        self.located
+        self.placing.located()
     }
 
     /// The number of the last tick that has rates: histories are asked as of it.
@@ -291,24 +258,26 @@ impl Rates {
         ended
     }
 
-    /// What is left of ended processes, by cgroup, and where that was: if the pod is still there, or a process lives in
-    /// that container.
-    pub fn remains(&self, pods: &Pods) -> impl Iterator<Item = (&Remains, Option<Arc<Place>>)> {
+    /// What is left of ended processes, by cgroup, and where that belongs.
+    pub fn remains(&self, pods: &Pods) -> impl Iterator<Item = PlacedRemains> {
         self.graveyard.iter().map(|remains| {
-            let place = pods.resolve(&remains.candidates).and_then(|found| match self.places.get(&place_key(&found)) {
-                Some((shared, _)) => Some(Arc::clone(shared)),
-                None => found.is_live.then(|| Arc::new(found.into())),
-            });
-            (remains, place)
+            let Rest { place, standing, is_there } = self.placing.of_ended(&remains.candidates, pods);
+            PlacedRemains { remains: remains.clone(), place, standing, is_there }
         })
+    }
+
+    /// What is left of the cgroups of which too many were to be kept.
+    #[must_use]
+    pub fn forgotten(&self) -> Counts {
+        self.graveyard.forgotten()
     }
 
     /// Takes a process out of those that live, once.
     fn end(&mut self, key: &ProcessKey) {
         let Some(series) = self.series.get_mut(key) else { return };
         let Some(index) = series.index.take() else { return };
-        if series.outcome.is_some() {
-            *self.located.at(series.outcome) -= 1;
+        if let Some(outcome) = series.outcome {
+            self.placing.leave(outcome);
         }
         self.departed.push(Departed { key: *key, buried: Counts::default(), rates_buried: false });
         let moved = self.live.remove(index).map(|moved| moved.key);
@@ -349,16 +318,6 @@ impl Rates {
     }
 }
 
-impl Located {
-    fn at(&mut self, outcome: Option<Outcome>) -> &mut u64 {
-        match outcome {
-            Some(Outcome::Found(_)) => &mut self.found,
-            Some(Outcome::Outside) => &mut self.outside,
-            _ => &mut self.unknown,
-        }
-    }
-}
-
 impl Series {
     fn new(process: Arc<Process>, index: usize) -> Self {
         Self { process, index: Some(index), rated: 0, rated_at: 0, outcome: None }
@@ -380,18 +339,8 @@ impl Series {
     }
 }
 
-fn place_key(place: &index::Place) -> PlaceKey {
-    (place.pod.uid, place.container_id)
-}
-
 fn bury_rates(graveyard: &mut Graveyard, process: &Process, now: u64, ticks: usize) {
     graveyard.add_rates(&process.identity.candidates, process.history.last(now, ticks));
-}
-
-/// The place as it was known before, unless there is more to say of it.
-fn shared(found: index::Place, before: Option<&(Arc<Place>, usize)>) -> Arc<Place> {
-    let place = Place::from(found);
-    before.map(|(before, _)| before).filter(|before| ***before == place).map_or_else(|| Arc::new(place), Arc::clone)
 }
 
 fn per_second(count: u64, elapsed: Duration) -> f32 {

@@ -1,6 +1,8 @@
 //! Rows for the rates: readings in, rates and totals out. PURE.
 use super::*;
 use crate::counting::counts::Pid;
+use crate::counting::ended::Remains;
+use crate::pods::cgroup::{ContainerId, PodUid};
 use proptest::prelude::*;
 
 fn key(tgid: u32) -> ProcessKey {
@@ -16,7 +18,7 @@ fn reading(at_ms: u64, processes: &[(u32, u64)]) -> Reading {
         key: key(*tgid),
         pid: Some(Pid(*tgid)),
         command: format!("server-{tgid}").into(),
-        cgroup_id: 0,
+        candidates: Arc::default(),
         counts: counts(*requests),
     });
     Reading { at: Duration::from_millis(at_ms), processes: processes.collect(), ..Reading::default() }
@@ -158,7 +160,7 @@ fn a_count_that_falls_is_not_believed() {
 type Left<'a> = (Reading, &'a [u32], Option<(u64, [f32; 3], u32)>);
 
 fn remains(rates: &Rates) -> Vec<Remains> {
-    rates.remains(&Pods::default()).map(|(remains, _)| remains.clone()).collect()
+    rates.remains(&Pods::default()).map(|placed| placed.remains).collect()
 }
 
 /// All processes are of one container; those that ended are forgotten at once, or not at all.
@@ -333,7 +335,7 @@ fn a_process_is_where_the_pods_say_at_each_tick() {
     let place = |rates: &Rates, tgid| {
         rates.live().iter().find(|process| process.key.tgid == tgid).and_then(|process| process.place.clone())
     };
-    let located = |found, unknown, outside| Located { found, unknown, outside };
+    let located = |found, unknown, outside| Located { found, awaited: 0, unknown, outside };
     let mut pods = Pods::default();
     rates.advance(&reading(1000, &[(1, 1), (3, 1), (4, 1)]), &[], identify);
     rates.locate(&pods);
@@ -358,7 +360,8 @@ fn a_process_is_where_the_pods_say_at_each_tick() {
     assert!(Arc::ptr_eq(&place(&rates, 1).unwrap(), &place(&rates, 2).unwrap()));
     // What is left of ended processes has a place while the pod is there, or a process lives in the container.
     let left = |rates: &Rates, pods: &Pods| {
-        let mut places: Vec<_> = rates.remains(pods).filter_map(|(_, place)| place?.container_id).collect();
+        let there = rates.remains(pods).filter(|placed| placed.is_there);
+        let mut places: Vec<_> = there.filter_map(|placed| placed.place?.container_id).collect();
         places.sort_unstable_by_key(ToString::to_string);
         places
     };
@@ -370,7 +373,34 @@ fn a_process_is_where_the_pods_say_at_each_tick() {
     pods.delete(pod.uid, Duration::ZERO);
     rates.locate(&pods);
     assert_eq!(left(&rates, &pods), [container], "a process lives there");
+    assert!(rates.remains(&pods).all(|placed| placed.place.is_some()), "it keeps its name");
     pods.sweep(DELETED_KEPT);
     rates.locate(&pods);
     assert_eq!((place(&rates, 2), rates.located()), (None, located(0, 1, 1)));
+    assert!(rates.remains(&pods).all(|placed| placed.standing == Standing::Unknown));
+}
+
+#[test]
+fn a_process_waits_for_its_pod_for_a_while() {
+    use crate::counting::placing::POD_WAIT_TICKS;
+    let path = format!("0::/kubepods/pod{:08x}-0000-0000-0000-000000000000", 1);
+    let cgroup: Arc<[_]> = crate::pods::cgroup::candidates(&path).into();
+    let identify =
+        |process: &ProcessCounts| Identity { candidates: Arc::clone(&cgroup), ..Identity::from_counts(process) };
+    let (mut rates, mut pods) = (Rates::new(Duration::ZERO), Pods::default());
+    pods.set_watched(true);
+    let mut tick = |second: u64, processes: &[(u32, u64)]| {
+        rates.advance(&reading(second * 1000, processes), &[], identify);
+        rates.locate(&pods);
+        let standing: Vec<_> = rates.live().iter().map(|process| process.standing).collect();
+        (standing, rates.located())
+    };
+    let (awaited, unknown) =
+        (Located { awaited: 1, ..Located::default() }, Located { unknown: 2, ..Located::default() });
+    assert_eq!(tick(1, &[(1, 5)]), (vec![Standing::Awaited], awaited));
+    for second in 2..=POD_WAIT_TICKS {
+        assert_eq!(tick(second, &[]).1, awaited, "{second}");
+    }
+    // One that comes later to the same cgroup does not wait anew.
+    assert_eq!(tick(1 + POD_WAIT_TICKS, &[(2, 1)]), (vec![Standing::Unknown; 2], unknown));
 }

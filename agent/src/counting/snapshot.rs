@@ -12,7 +12,7 @@ use crate::counting::counts::{ProgramRuns, Reading};
 use crate::counting::ended::Remains;
 use crate::counting::history::History;
 pub use crate::counting::history::REPEATED_TICKS;
-pub use crate::counting::living::{Place, Process, Processes};
+pub use crate::counting::living::{Place, Process, Processes, Standing};
 use crate::counting::rates::{Ended, Growth, Located, Rates};
 use crate::pods::index::Pods;
 
@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub ended: Ended,
     /// The same by cgroup, where a cgroup names a container or a pod.
     pub remains: Vec<PlacedRemains>,
+    /// What was left of cgroups that are forgotten, because there were too many.
+    pub forgotten: Counts,
     /// What was lost, or might have been.
     pub losses: Losses,
     /// Slots of the kernel's table of processes that are in use.
@@ -61,8 +63,12 @@ pub struct Snapshot {
 pub struct PlacedRemains {
     /// What it is.
     pub remains: Remains,
-    /// The pod and container, if the pod is still there or a process lives in that container.
+    /// The pod and container, where they are known.
     pub place: Option<Arc<Place>>,
+    /// Whether they are, and why not.
+    pub standing: Standing,
+    /// Whether the pod is still there, or a process lives in that container: a pod keeps its name for a while.
+    pub is_there: bool,
 }
 
 /// Why a count may be short, all cumulative; all zero in a run that was exact.
@@ -100,6 +106,7 @@ impl Snapshot {
             history: History::default(),
             ended: Ended::default(),
             remains: Vec::new(),
+            forgotten: Counts::default(),
             losses: Losses::default(),
             slots_used: 0,
             given_up: 0,
@@ -157,7 +164,6 @@ impl Snapshots {
             self.note_tick(at);
             self.history.note(now, rates.rate());
         }
-        let remains = rates.remains(pods).map(|(remains, place)| PlacedRemains { remains: remains.clone(), place });
         Snapshot {
             sequence: self.sequence,
             ticks: self.ticks.iter().copied().collect(),
@@ -171,7 +177,8 @@ impl Snapshots {
             rate: rates.rate(),
             history: self.history.clone(),
             ended: rates.ended(),
-            remains: remains.collect(),
+            remains: rates.remains(pods).collect(),
+            forgotten: rates.forgotten(),
             losses: self.losses(reading),
             slots_used: reading.slots_used,
             given_up: reading.given_up,
@@ -270,13 +277,13 @@ pub(crate) mod tests_support {
             pid: Some(Pid(pid)),
             command: format!("server-{pid}"),
             command_line: format!("/usr/bin/server-{pid} --port 80"),
-            cgroup_id: 0,
-            candidates: Box::default(),
+            candidates: Arc::default(),
         };
         Process {
             key: ProcessKey { start_ns: 1000, tgid: pid, reserved: 0 },
             identity: Arc::new(identity),
             place: None,
+            standing: Standing::Outside,
             totals: Counts { requests: [0, total, 0], unsynced: 0 },
             history: history(rates.iter().copied()),
         }
@@ -299,7 +306,7 @@ pub(crate) mod tests_support {
             container_id: container.and_then(|digit| ContainerId::parse(&digit.to_string().repeat(64))),
             container: container.map(|digit| format!("server-{digit}").into()),
         };
-        Process { place: Some(Arc::new(place)), ..process }
+        Process { place: Some(Arc::new(place)), standing: Standing::Found, ..process }
     }
 
     /// The rates of all of them together.
@@ -317,7 +324,7 @@ pub(crate) mod tests_support {
 
     fn located(processes: &[Process]) -> Located {
         let found = processes.iter().filter(|process| process.place.is_some()).count() as u64;
-        Located { found, unknown: 0, outside: processes.len() as u64 - found }
+        Located { found, awaited: 0, unknown: 0, outside: processes.len() as u64 - found }
     }
 
     /// These processes on `node-1`, at the last of three ticks in September 2016.

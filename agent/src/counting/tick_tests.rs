@@ -16,7 +16,7 @@ fn process(tgid: u32, requests: u64) -> ProcessCounts {
         key: key(tgid),
         pid: Some(Pid(tgid)),
         command: "server".into(),
-        cgroup_id: 0,
+        candidates: Arc::default(),
         counts: Counts { requests: [0, requests, 0], unsynced: 0 },
     }
 }

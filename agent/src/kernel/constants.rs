@@ -3,7 +3,7 @@
 use std::fs;
 
 use aya::Btf;
-use common::layout::{Buffers, Constants, IovIter, KernelFunction, Layout};
+use common::layout::{Buffers, Cgroups, Constants, IovIter, KernelFunction, Layout};
 
 use super::btf::{self, FUNCTION, STRUCTURE, TYPEDEF};
 use super::error::VMLINUX_BTF;
@@ -69,6 +69,10 @@ pub fn constants(types: &btf::Btf<'_>, linked: &Linked) -> Result<Constants, btf
         buffers: Buffers::UNKNOWN,
         layout: Layout::resolve(|structure, member| types.offset_of(structure, member))?,
         iterator: iterator(types)?,
+        cgroups: cgroups(types).unwrap_or_else(|error| {
+            tracing::warn!(%error, "no names of pods: cgroups cannot be read on this kernel");
+            Cgroups::UNKNOWN
+        }),
         pid_namespace: pid_namespace(),
         can_hold_preemption: linked.holds_preemption.into(),
         hold_at_tracepoint: (linked.preemption(Hook::Tracepoint) == Preemption::Held).into(),
@@ -80,6 +84,26 @@ pub fn constants(types: &btf::Btf<'_>, linked: &Linked) -> Result<Constants, btf
 pub fn knows(types: &btf::Btf<'_>) -> Result<(), btf::Error> {
     Layout::resolve(|structure, member| types.offset_of(structure, member))?;
     iterator(types).map(drop)
+}
+
+/// The memory controller is what every runtime needs, so its hierarchy is the one in which containers have their names.
+fn cgroups(types: &btf::Btf<'_>) -> Result<Cgroups, btf::Error> {
+    const POINTER_BYTES: u32 = size_of::<u64>() as u32;
+    let controller = types.value_of("cgroup_subsys_id", "memory_cgrp_id");
+    let states = types.offset_of("css_set", "subsys")?;
+    let node = |member| types.offset_of("kernfs_node", member);
+    Ok(Cgroups {
+        task_cgroups: types.offset_of("task_struct", "cgroups")?,
+        set_default: types.offset_of("css_set", "dfl_cgrp")?,
+        set_controller: controller.map_or(Cgroups::NO_CONTROLLER, |number| states + number * POINTER_BYTES),
+        state_cgroup: types.offset_of("cgroup_subsys_state", "cgroup")?,
+        cgroup_root: types.offset_of("cgroup", "root")?,
+        cgroup_level: types.offset_of("cgroup", "level")?,
+        cgroup_node: types.offset_of("cgroup", "kn")?,
+        node_parent: node("__parent").or_else(|_| node("parent"))?,
+        node_name: node("name")?,
+        reserved: 0,
+    })
 }
 
 /// Kernels differ in the names of members, in the values of kinds, and in whether there is a buffer at all.

@@ -130,7 +130,9 @@ impl Counters {
             let Some(holder) = self.holders.get(slot as usize).and_then(Option::as_ref) else { continue };
             let key = holder.key;
             // What fails is tried again at the next reading.
-            if self.processes.set(slot, Plain(Process::default()), 0).is_ok() {
+            let Ok(Plain(process)) = self.processes.get(&slot, 0) else { continue };
+            let nobodys = Process { key: ProcessKey::default(), ..process };
+            if self.processes.set(slot, Plain(nobodys), 0).is_ok() {
                 self.given_up.push(key);
                 self.given_up_total += 1;
             }
@@ -258,14 +260,21 @@ fn process_counts(process: &Process) -> ProcessCounts {
         key: process.key,
         pid: (process.pid != 0).then_some(Pid(process.pid)),
         command: String::from_utf8_lossy(&process.command[..end]).into(),
-        cgroup_id: process.cgroup_id,
+        candidates: super::names::of_process(process),
         counts: Counts::default(),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use common::maps::CGROUP_BYTES;
+
+    /// One of which nothing is known.
+    pub(in super::super) fn process() -> Process {
+        let (key, command) = (ProcessKey::default(), [0; 16]);
+        Process { key, command, pid: 0, cgroup_bytes: 0, cgroups: [0; CGROUP_BYTES] }
+    }
 
     #[test]
     fn the_longest_idle_give_way() {

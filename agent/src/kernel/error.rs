@@ -3,10 +3,13 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 
+use aya::maps::MapError;
 use aya::programs::ProgramError;
 use aya::{BtfError, EbpfError};
 use common::layout::KernelFunction;
 use rustix::thread::CapabilitySet;
+
+use super::namespace::has_own_users;
 
 /// The probe cannot be loaded. `Display` is one line: the cause, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +41,9 @@ pub enum LoadError {
     NoHook(String),
     /// Capabilities are missing.
     #[error(
-        "the kernel refused the probe ({what}): {missing} missing; run as root, or in Kubernetes add {missing} to securityContext.capabilities.add",
-        missing = missing.join(" and ")
+        "the kernel refused the probe ({what}): {missing} missing; run as root, or in Kubernetes add {names} to securityContext.capabilities.add",
+        missing = missing.join(" and "),
+        names = kubernetes_names(missing)
     )]
     NoCapability {
         /// What was refused.
@@ -47,6 +51,9 @@ pub enum LoadError {
         /// All capabilities that are needed and missing.
         missing: Vec<&'static str>,
     },
+    /// Whatever capabilities there are, they are not the kernel's.
+    #[error("the kernel refused the probe ({0}), as {why}: {cure}", why = IN_USER_NAMESPACE, cure = OUT_OF_USER_NAMESPACE)]
+    UserNamespace(String),
     /// Kernel lockdown forbids reading kernel memory.
     #[error("kernel lockdown ({0}) forbids tracing programs: boot without lockdown=confidentiality")]
     Lockdown(String),
@@ -55,6 +62,11 @@ pub enum LoadError {
         "the kernel refused the probe ({0}): a seccomp profile or a security module may forbid bpf(2); allow it, in Kubernetes by securityContext.seccompProfile.type=Unconfined, or set securityContext.privileged=true"
     )]
     Refused(String),
+    /// The kernel takes programs, but not at the end of a function.
+    #[error(
+        "the kernel takes programs and refused one at the end of a function (fexit, {0}): leave out --hook=fexit; before Linux 6.11, where there is no other way, use a newer kernel"
+    )]
+    NoFexit(String),
     /// The verifier did not accept the program.
     #[error(
         "this kernel's verifier refused the probe ({0}): please report it with the output of `uname -r`; --log-level=debug shows the verifier's log"
@@ -70,10 +82,26 @@ pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Where it shows the state of its lockdown.
 pub const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
+/// Why capabilities may be of no use.
+pub const IN_USER_NAMESPACE: &str = "root of a user namespace has no say over the kernel, whatever its capabilities";
+/// What to do about it.
+pub const OUT_OF_USER_NAMESPACE: &str = "run in the host's user namespace, that is as root without `unshare -U`, with no rootless runtime, in Kubernetes without hostUsers=false";
+
+/// As securityContext.capabilities takes them: without `CAP_`.
+pub fn kubernetes_names(capabilities: &[&str]) -> String {
+    capabilities.iter().map(|name| name.trim_start_matches("CAP_")).collect::<Vec<_>>().join(" and ")
+}
+
 impl LoadError {
     pub(super) fn from_ebpf(error: EbpfError) -> Self {
         match error {
             EbpfError::ProgramError(error) => Self::from_program(error),
+            // They are created in any order, and the one that came first says nothing.
+            EbpfError::MapError(MapError::CreateError { io_error, .. })
+                if io_error.kind() == ErrorKind::PermissionDenied =>
+            {
+                Self::classify("BPF_MAP_CREATE", Some(io_error.kind()))
+            }
             EbpfError::MapError(error) => Self::classify(&source_chain(&error), io_kind(&error)),
             error => Self::classify(&source_chain(&error), io_kind(&error)),
         }
@@ -109,9 +137,20 @@ impl LoadError {
         matches!(self, Self::NoFunction { .. } | Self::NoHook(_) | Self::Verifier(_))
     }
 
+    /// Of a program at the end of a function. The maps were created, so bpf(2) itself is allowed.
+    pub(super) fn at_fexit(self) -> Self {
+        match self {
+            Self::Refused(what) => Self::NoFexit(what),
+            other => other,
+        }
+    }
+
     fn classify(what: &str, kind: Option<ErrorKind>) -> Self {
         if kind != Some(ErrorKind::PermissionDenied) {
             return Self::Other(what.to_owned());
+        }
+        if has_own_users() {
+            return Self::UserNamespace(what.to_owned());
         }
         let missing = missing_capabilities();
         if !missing.is_empty() {

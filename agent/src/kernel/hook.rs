@@ -71,8 +71,9 @@ impl Hook {
             Self::Tracepoint => attach_tracepoint(ebpf, name, btf),
             Self::Fexit => {
                 let program: &mut FExit = program(ebpf, name)?.try_into().map_err(LoadError::from_program)?;
-                program.load(COPY_FUNCTION, btf).map_err(LoadError::from_program)?;
-                program.attach().map(drop).map_err(LoadError::from_program)
+                let loaded = program.load(COPY_FUNCTION, btf).map_err(LoadError::from_program);
+                loaded.map_err(LoadError::at_fexit)?;
+                program.attach().map(drop).map_err(LoadError::from_program).map_err(LoadError::at_fexit)
             }
         }
     }

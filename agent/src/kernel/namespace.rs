@@ -1,10 +1,19 @@
-//! Which PID namespace the agent is in, and so whose PIDs it sees. EDGE.
+//! Which PID namespace the agent is in, and so whose PIDs it sees; which user namespace, and so what root may. EDGE.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 /// The inode of the initial PID namespace (`PROC_PID_INIT_INO`).
 const INITIAL_PID_NAMESPACE: u64 = 0xeffffffc;
+
+/// The inode of the initial user namespace (`PROC_USER_INIT_INO`).
+const INITIAL_USER_NAMESPACE: u64 = 0xeffffffd;
+
+/// Whether the agent is in a user namespace of its own, where capabilities are none of the kernel's.
+#[must_use]
+pub fn has_own_users() -> bool {
+    fs::metadata("/proc/self/ns/user").is_ok_and(|namespace| namespace.ino() != INITIAL_USER_NAMESPACE)
+}
 
 /// Whether the agent sees the host's PIDs, by which Scope names processes.
 #[must_use]

@@ -7,7 +7,7 @@ use super::constants::{LOOP_HELPER, describe, knows};
 use super::hook::{COPY_FUNCTION, TRACEPOINT};
 use super::{LoadError, error};
 
-pub use super::error::{LOCKDOWN, VMLINUX_BTF};
+pub use super::error::{IN_USER_NAMESPACE, LOCKDOWN, OUT_OF_USER_NAMESPACE, VMLINUX_BTF, kubernetes_names};
 
 /// What was found.
 #[derive(Debug)]

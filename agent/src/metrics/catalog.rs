@@ -75,11 +75,13 @@ macro_rules! metrics {
 metrics! {
     REQUESTS = Counter "", "requests",
         ["k8s_namespace_name", "k8s_pod_name", "k8s_container_name", "network_protocol_version", "process_pid", "process_command"],
-        "Requests received, by pod and container; without these labels, by processes outside pods.";
+        "Requests received, by pod and container; without these labels, by processes outside pods; under the namespace _unknown, in pods that are not known.";
     NODE = Counter "_node", "requests", ["network_protocol_version"],
         "Requests received by all processes that ever ran since the agent started.";
     RETIRED = Counter "_retired", "requests", ["network_protocol_version"],
         "Requests of series that made room for others; not to be used in rates.";
+    WAITING = Gauge "_waiting", "requests", [],
+        "Requests that wait for the name of their pod (at most 5 minutes) or container (15 s) and are in no series yet.";
     BUILD = Info "_agent_build", "-", ["version", "kernel_release", "probe"],
         "The agent's version, the kernel it runs on, and how it reads there.";
     STARTED = Gauge "_agent_start_time_seconds", "seconds", [],
@@ -121,7 +123,7 @@ metrics! {
     RUN_TIME = Counter "_agent_program_run_time_seconds", "seconds", [],
         "Time spent in the kernel program on all processors; only while the kernel measures it (kernel.bpf_stats_enabled=1).";
     LOOKUPS = Counter "_agent_pod_lookups", "lookups", ["outcome"],
-        "Searches for a process's pod, one a tick and live process: found, unknown (its cgroup names a pod that is not known), outside (it names none).";
+        "Searches for a process's pod, one a tick and live process: found, awaited (its cgroup names a pod of which there may be news yet), unknown (one that is not known), outside (it names none).";
     PODS = Gauge "_agent_pods", "pods", [],
         "Pods of this node that are known.";
     PODS_REFUSED = Counter "_agent_refused_pods", "pods", [],

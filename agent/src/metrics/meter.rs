@@ -48,7 +48,7 @@ impl Meter {
     /// Takes a tick; each must be given, in order.
     pub fn take(&mut self, snapshot: &Arc<Snapshot>, pods: &Pods) {
         let mut last = lock(&self.last);
-        last.tally.take(snapshot);
+        last.tally.take(snapshot, pods);
         last.snapshot = Arc::clone(snapshot);
         last.pods = pods.live();
         last.refused_pods = pods.refused();

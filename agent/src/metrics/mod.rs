@@ -7,6 +7,7 @@ mod meter;
 mod render;
 mod server;
 pub mod tally;
+mod waiting;
 
 pub use format::Format;
 pub use instruments::Instruments;

@@ -20,6 +20,8 @@ use super::catalog::{self, Kind, Metric};
 use super::format::Format;
 use super::instruments::Instruments;
 use super::tally::{Labels, MAX_SERIES, OTHER, Totals};
+use crate::counting::counts::requests;
+use crate::counting::rates::Located;
 use crate::counting::snapshot::Snapshot;
 use crate::counting::summary;
 
@@ -106,7 +108,8 @@ impl Scrape {
         });
         out.counters(&catalog::REQUESTS, lines)?;
         out.counters(&catalog::NODE, by_version(&self.observed.snapshot.totals))?;
-        out.counters(&catalog::RETIRED, by_version(&totals.retired))
+        out.counters(&catalog::RETIRED, by_version(&totals.retired))?;
+        out.gauge(&catalog::WAITING, requests(&totals.waiting))
     }
 
     fn agent(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -156,7 +159,8 @@ impl Scrape {
 
     fn pods(&self, out: &mut Out<'_>) -> fmt::Result {
         let lookups = self.observed.totals.lookups;
-        let outcomes = [("found", lookups.found), ("unknown", lookups.unknown), ("outside", lookups.outside)];
+        let Located { found, awaited, unknown, outside } = lookups;
+        let outcomes = [("found", found), ("awaited", awaited), ("unknown", unknown), ("outside", outside)];
         out.counters(&catalog::LOOKUPS, outcomes.map(|(outcome, count)| ([("outcome", outcome)], count)))?;
         out.gauge(&catalog::PODS, self.observed.pods)?;
         out.counter(&catalog::PODS_REFUSED, self.observed.refused_pods)?;

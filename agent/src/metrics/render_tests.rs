@@ -4,12 +4,13 @@ use crate::counting::snapshot::Process;
 use crate::counting::snapshot::tests_support::{placed, process, snapshot};
 use crate::golden;
 use crate::metrics::tally::{Grouping, Tally};
+use crate::pods::index::Pods;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 fn scrape(snapshot: Snapshot, grouping: Grouping) -> Scrape {
     let mut tally = Tally::new(grouping);
-    tally.take(&snapshot);
+    tally.take(&snapshot, &Pods::default());
     let instruments = Instruments::default();
     instruments.ticks.observe(0.000_3);
     instruments.reports.observe(0.002);

@@ -1,16 +1,19 @@
 //! Requests by pod and container, or by process if asked: bounded, and no series ever falls. PURE.
 //!
 //! What a process received between two ticks is added to the series that it belongs to at the second: so a series goes
-//! on when its processes end, its pod is deleted, or a pod of the same name comes back.
+//! on when its processes end, its pod is deleted, or a pod of the same name comes back. What has a pod without a name yet
+//! waits for it ([`super::waiting`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use common::maps::Counts;
 
+use super::waiting::{Named, Waiting};
 use crate::counting::counts::add;
 use crate::counting::rates::Located;
-use crate::counting::snapshot::{Process, Snapshot};
+use crate::counting::snapshot::{Process, Snapshot, Standing};
+use crate::pods::index::Pods;
 
 /// Label sets kept at a time. What finds no room is counted as [`OTHER`].
 pub const MAX_SERIES: usize = 5_000;
@@ -21,6 +24,9 @@ pub const IDLE_TICKS: u64 = 15 * 60;
 
 /// The namespace under which requests are counted that found no room; no real one has such a name.
 pub const OTHER: &str = "_other";
+
+/// The namespace under which requests are counted whose pod is not known and is no longer waited for.
+pub const UNKNOWN: &str = "_unknown";
 
 /// By what requests are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,19 +53,28 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// With what is not of the process itself left empty.
     fn of(process: &Process, grouping: Grouping) -> Self {
         let mut labels = Self::default();
-        if let Some(place) = &process.place {
-            labels.namespace = place.namespace.clone();
-            labels.pod = place.pod.clone();
-            labels.container = place.container.clone().unwrap_or_default();
-        }
         if grouping == Grouping::Process {
             let identity = &process.identity;
             labels.pid = identity.pid.map_or_else(Box::default, |pid| pid.0.to_string().into());
             labels.command = identity.command.as_str().into();
         }
         labels
+    }
+
+    fn placed(self, process: &Process) -> Self {
+        match (&process.place, process.standing) {
+            (Some(place), _) => Self {
+                namespace: place.namespace.clone(),
+                pod: place.pod.clone(),
+                container: place.container.clone().unwrap_or_default(),
+                ..self
+            },
+            (None, Standing::Outside) => self,
+            (None, _) => Self { namespace: UNKNOWN.into(), ..self },
+        }
     }
 }
 
@@ -79,6 +94,8 @@ pub struct Totals {
     pub series: HashMap<Arc<Labels>, Series>,
     /// What found no room.
     pub other: Counts,
+    /// What waits for the name of its pod or container.
+    pub waiting: Counts,
     /// What the series had that made room.
     pub retired: Counts,
     /// How many these were.
@@ -93,6 +110,7 @@ pub struct Tally {
     grouping: Grouping,
     limit: usize,
     totals: Totals,
+    waiting: Waiting,
     /// The tick at which idle series were last looked for.
     searched_at: u64,
 }
@@ -101,7 +119,7 @@ impl Tally {
     /// Nothing yet.
     #[must_use]
     pub fn new(grouping: Grouping) -> Self {
-        Self { grouping, limit: MAX_SERIES, totals: Totals::default(), searched_at: 0 }
+        Self { grouping, limit: MAX_SERIES, totals: Totals::default(), waiting: Waiting::default(), searched_at: 0 }
     }
 
     /// Everything so far.
@@ -111,14 +129,21 @@ impl Tally {
     }
 
     /// Adds what a tick brought. Each tick must be given, once.
-    pub fn take(&mut self, snapshot: &Snapshot) {
+    pub fn take(&mut self, snapshot: &Snapshot, pods: &Pods) {
+        for Named { labels, counts } in self.waiting.released(pods, snapshot.sequence) {
+            add(self.place_for(&labels, snapshot.sequence), &counts);
+        }
         for grown in &snapshot.grown {
             let labels = Labels::of(&grown.process, self.grouping);
-            add(self.place_for(&labels, snapshot.sequence), &grown.counts);
+            if !self.waiting.takes(&grown.process, &labels, &grown.counts, snapshot.sequence) {
+                add(self.place_for(&labels.placed(&grown.process), snapshot.sequence), &grown.counts);
+            }
         }
-        let Located { found, unknown, outside } = snapshot.located;
+        self.totals.waiting = self.waiting.sum();
+        let Located { found, awaited, unknown, outside } = snapshot.located;
         let lookups = &mut self.totals.lookups;
         lookups.found += found;
+        lookups.awaited += awaited;
         lookups.unknown += unknown;
         lookups.outside += outside;
     }

@@ -1,8 +1,11 @@
 //! What is added to which series, and that nothing is lost or counted twice. PURE.
 use super::*;
 use crate::counting::counts::requests;
+use crate::counting::placing::{CONTAINER_WAIT_TICKS, MAX_WAITING, POD_WAIT_TICKS};
 use crate::counting::rates::Growth;
 use crate::counting::snapshot::tests_support::{placed, process, snapshot};
+use crate::pods::cgroup::{ContainerId, PodUid, candidates};
+use crate::pods::index::{Container, ContainerKind, Pod};
 use common::maps::ProcessKey;
 
 /// A tick at which each of these processes received so much.
@@ -17,6 +20,11 @@ fn counts(requests: u64) -> Counts {
 
 fn tally(limit: usize) -> Tally {
     Tally { limit, ..Tally::new(Grouping::Container) }
+}
+
+/// A tick while nobody asks for pods.
+fn take(tally: &mut Tally, snapshot: &Snapshot) {
+    tally.take(snapshot, &Pods::default());
 }
 
 /// `namespace/pod/container count` of every series, in order.
@@ -41,29 +49,115 @@ fn pod(name: &str) -> Process {
 #[test]
 fn processes_of_a_container_share_a_series_that_outlives_them() {
     let mut tally = tally(9);
-    tally.take(&tick(1, vec![(web(1), 5), (web(2), 3), (process(3, &[], 2), 2)]));
+    take(&mut tally, &tick(1, vec![(web(1), 5), (web(2), 3), (process(3, &[], 2), 2)]));
     assert_eq!(lines(&tally), ["// 2", "shop/web-1/server-a 8"]);
-    tally.take(&tick(2, vec![(web(2), 7)]));
-    tally.take(&tick(3, vec![]));
+    take(&mut tally, &tick(2, vec![(web(2), 7)]));
+    take(&mut tally, &tick(3, vec![]));
     assert_eq!(lines(&tally), ["// 2", "shop/web-1/server-a 15"]);
     // A pod of the same name comes back, with a process that has the old PID.
     let again = Process { key: ProcessKey { start_ns: 9, tgid: 2, reserved: 0 }, ..web(2) };
-    tally.take(&tick(4, vec![(again, 1)]));
+    take(&mut tally, &tick(4, vec![(again, 1)]));
     assert_eq!(lines(&tally), ["// 2", "shop/web-1/server-a 16"]);
 }
 
+/// A process of this container of pod 1, of which nothing is known but its cgroup.
+fn nameless(pid: u32, container: char, standing: Standing) -> Process {
+    let mut process = Process { standing, ..process(pid, &[], 9) };
+    let path = format!("0::/kubepods/pod{UID}/{}", container.to_string().repeat(64));
+    Arc::make_mut(&mut process.identity).candidates = candidates(&path).into();
+    process
+}
+
+const UID: &str = "44c76ce5-f953-4bd3-bc89-12621681af49";
+
+/// Pod 1 with a container `server` of this digit, if any.
+fn pod_1(digit: Option<char>) -> Pod {
+    let container = |digit: char| Container {
+        name: "server".into(),
+        id: ContainerId::parse(&digit.to_string().repeat(64)).unwrap(),
+        kind: ContainerKind::Regular,
+    };
+    Pod {
+        uid: PodUid::parse(UID).unwrap(),
+        config_hash: None,
+        scope_uid: UID.into(),
+        namespace: "shop".into(),
+        name: "web-1".into(),
+        containers: digit.map(container).into_iter().collect(),
+    }
+}
+
+fn watched() -> Pods {
+    let mut pods = Pods::default();
+    pods.set_watched(true);
+    pods
+}
+
 #[test]
-fn what_came_before_the_pod_was_known_stays_where_it_was_counted() {
-    let mut tally = tally(9);
-    tally.take(&tick(1, vec![(process(1, &[], 5), 5)]));
-    tally.take(&tick(2, vec![(web(1), 2)]));
-    assert_eq!(lines(&tally), ["// 5", "shop/web-1/server-a 2"]);
+fn what_has_a_pod_without_a_name_yet_waits_for_it() {
+    let (mut tally, mut pods) = (tally(9), watched());
+    let waiting = |tally: &Tally| requests(&tally.totals.waiting);
+    tally.take(&tick(1, vec![(nameless(1, 'a', Standing::Awaited), 5), (process(2, &[], 2), 2)]), &pods);
+    assert_eq!((lines(&tally), waiting(&tally)), (vec!["// 2".into()], 5));
+    // The process has ended, and another of its container received something, when the pod is known but its container is not.
+    pods.apply(pod_1(None));
+    let mut second = placed(nameless(3, 'a', Standing::Found), "web-1", Some('a'));
+    Arc::make_mut(second.place.as_mut().unwrap()).container = None;
+    tally.take(&tick(2, vec![(second, 1)]), &pods);
+    assert_eq!((lines(&tally).len(), waiting(&tally)), (1, 6));
+    pods.apply(pod_1(Some('a')));
+    tally.take(&tick(3, vec![]), &pods);
+    assert_eq!((lines(&tally), waiting(&tally)), (vec!["// 2".to_owned(), "shop/web-1/server 6".into()], 0));
+}
+
+#[test]
+fn what_waits_in_vain_is_unknown_and_not_outside_pods() {
+    let (mut tally, pods) = (tally(9), watched());
+    tally.take(&tick(1, vec![(nameless(1, 'a', Standing::Awaited), 5)]), &pods);
+    tally.take(&tick(POD_WAIT_TICKS, vec![]), &pods);
+    assert_eq!(lines(&tally).len(), 0);
+    tally.take(&tick(1 + POD_WAIT_TICKS, vec![]), &pods);
+    assert_eq!(lines(&tally), ["_unknown// 5"]);
+    tally.take(&tick(2 + POD_WAIT_TICKS, vec![(nameless(1, 'a', Standing::Unknown), 1)]), &pods);
+    assert_eq!((lines(&tally), requests(&tally.totals.waiting)), (vec!["_unknown// 6".into()], 0));
+}
+
+#[test]
+fn a_containers_name_is_waited_for_shortly() {
+    let (mut tally, mut pods) = (tally(9), watched());
+    pods.apply(pod_1(None));
+    tally.take(&tick(1, vec![(nameless(1, 'a', Standing::Awaited), 5)]), &pods);
+    tally.take(&tick(CONTAINER_WAIT_TICKS, vec![]), &pods);
+    assert_eq!(lines(&tally).len(), 0);
+    tally.take(&tick(1 + CONTAINER_WAIT_TICKS, vec![]), &pods);
+    assert_eq!(lines(&tally), ["shop/web-1/ 5"]);
+}
+
+#[test]
+fn nobody_waits_once_nobody_asks_for_pods() {
+    let (mut tally, mut pods) = (tally(9), watched());
+    tally.take(&tick(1, vec![(nameless(1, 'a', Standing::Awaited), 5)]), &pods);
+    pods.set_watched(false);
+    tally.take(&tick(2, vec![]), &pods);
+    assert_eq!(lines(&tally), ["_unknown// 5"]);
+}
+
+#[test]
+fn what_finds_no_room_to_wait_is_unknown_at_once() {
+    let (mut tally, pods) = (tally(9), watched());
+    let of_cgroup = |n: usize| {
+        let mut process = nameless(1, 'a', Standing::Awaited);
+        Arc::make_mut(&mut process.identity).candidates = candidates(&format!("0::/kubepods/pod{n:032x}")).into();
+        (process, 1)
+    };
+    tally.take(&tick(1, (0..=MAX_WAITING).map(of_cgroup).collect()), &pods);
+    assert_eq!((lines(&tally), requests(&tally.totals.waiting)), (vec!["_unknown// 1".into()], MAX_WAITING as u64));
 }
 
 #[test]
 fn processes_are_told_apart_if_asked() {
     let mut tally = Tally::new(Grouping::Process);
-    tally.take(&tick(1, vec![(web(1), 5), (web(2), 3)]));
+    take(&mut tally, &tick(1, vec![(web(1), 5), (web(2), 3)]));
     let mut labels: Vec<_> = tally.totals.series.keys().map(|labels| (&*labels.pid, &*labels.command)).collect();
     labels.sort_unstable();
     assert_eq!(labels, [("1", "server-1"), ("2", "server-2")]);
@@ -73,34 +167,34 @@ fn processes_are_told_apart_if_asked() {
 fn what_finds_no_room_is_counted_as_other() {
     let mut tally = tally(2);
     let pods = |more| ["a", "b", "c", "d"].map(|name| (pod(name), more)).into();
-    tally.take(&tick(1, pods(1)));
+    take(&mut tally, &tick(1, pods(1)));
     assert_eq!((tally.totals.series.len(), requests(&tally.totals.other)), (2, 2));
-    tally.take(&tick(2, pods(2)));
+    take(&mut tally, &tick(2, pods(2)));
     assert_eq!((tally.totals.series.len(), requests(&tally.totals.other)), (2, 6));
 }
 
 #[test]
 fn at_the_limit_idle_series_make_room() {
     let mut tally = tally(2);
-    tally.take(&tick(1, vec![(pod("old"), 5), (pod("busy"), 1)]));
+    take(&mut tally, &tick(1, vec![(pod("old"), 5), (pod("busy"), 1)]));
     // Not before its time.
     let late = IDLE_TICKS;
-    tally.take(&tick(late, vec![(pod("busy"), 1), (pod("new"), 1)]));
+    take(&mut tally, &tick(late, vec![(pod("busy"), 1), (pod("new"), 1)]));
     assert_eq!((lines(&tally).len(), requests(&tally.totals.other)), (2, 1));
-    tally.take(&tick(late + 1, vec![(pod("new"), 3)]));
+    take(&mut tally, &tick(late + 1, vec![(pod("new"), 3)]));
     assert_eq!(lines(&tally), ["shop/busy/ 2", "shop/new/ 3"]);
     assert_eq!((requests(&tally.totals.retired), tally.totals.retired_series), (5, 1));
     // The one that made room goes on at what is new.
-    tally.take(&tick(late + 2, vec![(pod("old"), 1)]));
+    take(&mut tally, &tick(late + 2, vec![(pod("old"), 1)]));
     assert_eq!(requests(&tally.totals.other), 2);
 }
 
 #[test]
 fn outcomes_of_searches_add_up() {
     let mut tally = tally(9);
-    let located = Located { found: 2, unknown: 1, outside: 3 };
-    (1..=2).for_each(|sequence| tally.take(&Snapshot { located, ..tick(sequence, vec![]) }));
-    assert_eq!(tally.totals.lookups, Located { found: 4, unknown: 2, outside: 6 });
+    let located = Located { found: 2, awaited: 5, unknown: 1, outside: 3 };
+    (1..=2).for_each(|sequence| take(&mut tally, &Snapshot { located, ..tick(sequence, vec![]) }));
+    assert_eq!(tally.totals.lookups, Located { found: 4, awaited: 10, unknown: 2, outside: 6 });
 }
 
 proptest::proptest! {
@@ -113,7 +207,7 @@ proptest::proptest! {
         for (pause, events) in ticks {
             sequence += pause;
             expected += events.iter().map(|(_, more)| more).sum::<u64>();
-            tally.take(&tick(sequence, events.into_iter().map(|(name, more)| (pod(&format!("p{name}")), more)).collect()));
+            take(&mut tally, &tick(sequence, events.into_iter().map(|(name, more)| (pod(&format!("p{name}")), more)).collect()));
             let totals = tally.totals();
             let series = totals.series.iter().map(|(labels, series)| (Arc::clone(labels), requests(&series.counts)));
             let now: HashMap<_, _> = series.collect();

@@ -1,4 +1,4 @@
-//! From the text of `/proc/PID/cgroup` to the pods and containers it may belong to. PURE.
+//! From the paths of cgroups, written as `/proc/PID/cgroup` has them, to the pods and containers it may belong to. PURE.
 //!
 //! Every driver (systemd, cgroupfs), version (v1, v2, hybrid) and runtime writes its own path. This reads what all of
 //! them have in common: a directory per pod, a directory per container inside it, and again inside that for
@@ -11,7 +11,7 @@ use std::fmt;
 
 /// Text beyond this is not read. Each line is at most a path (4 096 bytes), and cgroup v1 has 13 controllers.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
-/// Nesting beyond this is cut: the outermost candidates are dropped.
+/// Nesting beyond this is cut: the innermost candidates are dropped.
 pub const MAX_CANDIDATES: usize = 8;
 
 /// A container's full id, 64 hexadecimal digits.
@@ -49,14 +49,32 @@ impl PodUid {
     }
 }
 
-/// The hash of a static pod's configuration, which stands where other pods have their UID: 32 hexadecimal digits.
+/// Longer names of static pods are not known.
+const MAX_HASH_BYTES: usize = 64;
+
+/// What stands for a static pod's UID: the hash of its file, 32 hexadecimal digits, or whatever UID the file gives it.
+/// Padded with NUL, and with `_` for each `-`, as systemd's unit names have it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConfigHash([u8; 16]);
+pub struct ConfigHash([u8; MAX_HASH_BYTES]);
 
 impl ConfigHash {
-    /// Reads exactly 32 lower-case hexadecimal digits.
+    /// Reads letters, digits, `.`, `-` and `_`.
     pub fn parse(text: &str) -> Option<Self> {
-        Some(Self(hex(text)?))
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        if text.is_empty() || text.len() > MAX_HASH_BYTES || !text.bytes().all(is_plain) {
+            return None;
+        }
+        let mut bytes = [0; MAX_HASH_BYTES];
+        for (byte, of_text) in bytes.iter_mut().zip(text.bytes()) {
+            *byte = if of_text == b'-' { b'_' } else { of_text };
+        }
+        Some(Self(bytes))
+    }
+
+    /// A static pod whose file gives it this UID.
+    #[must_use]
+    pub fn of_uid(uid: PodUid) -> Self {
+        Self::parse(&uid.to_string()).expect("36 digits and dashes")
     }
 }
 
@@ -65,12 +83,19 @@ impl ConfigHash {
 pub enum PodKey {
     /// A pod made through the API server.
     Uid(PodUid),
-    /// A static pod, made from a file on the node.
+    /// A static pod, made from a file on the node. One whose file gives it a UUID looks like the other.
     Hash(ConfigHash),
 }
 
 impl PodKey {
+    /// Of any directory: what only a kubelet would make.
     fn parse(text: &str) -> Option<Self> {
+        let is_hash = hex::<16>(text).is_some();
+        PodUid::parse(text).map(Self::Uid).or_else(|| ConfigHash::parse(text).filter(|_| is_hash).map(Self::Hash))
+    }
+
+    /// Of a directory among those that a kubelet makes for pods: there any name is one.
+    fn parse_name(text: &str) -> Option<Self> {
         PodUid::parse(text).map(Self::Uid).or_else(|| ConfigHash::parse(text).map(Self::Hash))
     }
 }
@@ -84,8 +109,9 @@ pub struct Candidate {
     pub container: Option<ContainerId>,
 }
 
-/// The candidates of a process, the likeliest first: lines that name a pod before those that do not, and in each
-/// line from the innermost outwards. Whoever knows the node's pods takes the first that exists.
+/// The candidates of a process, the likeliest first: lines that name a pod before those that do not; in each line those
+/// that name a pod before those that do not, and from the outermost inwards. The outermost name a runtime gave; those
+/// within a container may be names that it gave itself.
 pub fn candidates(text: &str) -> Vec<Candidate> {
     let lines: Vec<Vec<Candidate>> = whole_lines(text).filter_map(path).map(nesting).collect();
     let names_pod = |line: &Vec<Candidate>| line.iter().any(|candidate| candidate.pod.is_some());
@@ -119,23 +145,26 @@ fn path(line: &str) -> Option<&str> {
     Some(path.strip_suffix(" (deleted)").unwrap_or(path))
 }
 
-/// The candidates of one path, from the innermost outwards.
+/// The candidates of one path: those with a pod, and within that from the outermost inwards.
 fn nesting(path: &str) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = Vec::new();
     // The pod whose directory we are in and that has no container yet.
     let mut open: Option<PodKey> = None;
+    let (mut parent, mut above) = ("", "");
     for segment in path.split('/') {
+        let in_pods = parent == "kubepods" || above == "kubepods" && matches!(parent, "burstable" | "besteffort");
         if let Some((pod, container)) = colon_form(segment) {
             found.extend(open.take().map(pod_alone));
             found.push(Candidate { pod: Some(pod), container: Some(container) });
-        } else if let Some(pod) = pod_directory(segment) {
+        } else if let Some(pod) = pod_directory(segment, in_pods) {
             found.extend(open.replace(pod).map(pod_alone));
         } else if let Some(container) = container_directory(segment) {
             found.push(Candidate { pod: open.take(), container: Some(container) });
         }
+        (parent, above) = (segment, parent);
     }
     found.extend(open.map(pod_alone));
-    found.reverse();
+    found.sort_by_key(|candidate| candidate.pod.is_none());
     found
 }
 
@@ -144,14 +173,14 @@ fn pod_alone(pod: PodKey) -> Candidate {
 }
 
 /// `pod<uid>` (cgroupfs), `[...]kubepods[-burstable|-besteffort]-pod<uid>.slice` (systemd).
-fn pod_directory(segment: &str) -> Option<PodKey> {
+fn pod_directory(segment: &str, in_pods: bool) -> Option<PodKey> {
     if let Some(uid) = segment.strip_prefix("pod") {
-        return PodKey::parse(uid);
+        return if in_pods { PodKey::parse_name(uid) } else { PodKey::parse(uid) };
     }
     let (parent, uid) = segment.strip_suffix(".slice")?.rsplit_once("-pod")?;
     let class = parent.strip_suffix("-burstable").or_else(|| parent.strip_suffix("-besteffort")).unwrap_or(parent);
     // A kubelet with a cgroup root of its own puts that before, joined by a dash.
-    if class == "kubepods" || class.ends_with("-kubepods") { PodKey::parse(uid) } else { None }
+    if class == "kubepods" || class.ends_with("-kubepods") { PodKey::parse_name(uid) } else { None }
 }
 
 /// Prefixes of a container's directory, by runtime; cgroupfs drivers use none.
@@ -167,7 +196,7 @@ fn container_directory(segment: &str) -> Option<ContainerId> {
 fn colon_form(segment: &str) -> Option<(PodKey, ContainerId)> {
     let (slice, rest) = segment.split_once(':')?;
     let (_runtime, id) = rest.split_once(':')?;
-    Some((pod_directory(slice)?, ContainerId::parse(id)?))
+    Some((pod_directory(slice, false)?, ContainerId::parse(id)?))
 }
 
 /// `2 * N` lower-case hexadecimal digits.
@@ -213,7 +242,8 @@ impl fmt::Display for PodUid {
 
 impl fmt::Display for ConfigHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
+        let text = self.0.split(|byte| *byte == 0).next().unwrap_or_default();
+        f.write_str(std::str::from_utf8(text).unwrap_or_default())
     }
 }
 

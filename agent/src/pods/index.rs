@@ -46,7 +46,8 @@ pub struct Pod {
     pub uid: PodUid,
     /// What a static pod's cgroup is called instead of its UID; only the kubelet's mirror pods have one.
     pub config_hash: Option<ConfigHash>,
-    /// What Scope calls the pod: the annotation `kubernetes.io/config.hash`, or its UID (`probe/kubernetes/pod.go`).
+    /// What Scope calls the pod: of a mirror pod the annotation `kubernetes.io/config.hash`, else its UID
+    /// (`probe/kubernetes/pod.go`; Scope believes the annotation on any pod, and anyone may write it on one of theirs).
     pub scope_uid: Box<str>,
     /// `metadata.namespace`
     pub namespace: Box<str>,
@@ -83,6 +84,8 @@ pub struct Place<'a> {
     pub container: Option<&'a Container>,
     /// Whether the pod is still there, and not merely its name.
     pub is_live: bool,
+    /// Whether Scope is told the pod's `scope_uid`: no other pod has a better right to it. Else its UID.
+    pub has_scope_uid: bool,
 }
 
 /// The pods of this node, by everything a cgroup may call them.
@@ -95,6 +98,8 @@ pub struct Pods {
     deleted: VecDeque<(Duration, PodUid)>,
     refused: u64,
     version: u64,
+    is_watched: bool,
+    is_nested: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +109,24 @@ struct Entry {
 }
 
 impl Pods {
+    /// None yet. `is_nested`: the node is itself a container (kind, k3s in a pod), so that cgroups may name pods of
+    /// another cluster above its own.
+    #[must_use]
+    pub fn new(is_nested: bool) -> Self {
+        Self { is_nested, ..Self::default() }
+    }
+
+    /// Whether somebody asks for pods: what is not known may be known later.
+    pub fn set_watched(&mut self, is_watched: bool) {
+        self.is_watched = is_watched;
+    }
+
+    /// Whether somebody asks for pods.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.is_watched
+    }
+
     /// Takes in a pod that was added or changed.
     pub fn apply(&mut self, mut pod: Pod) {
         pod.containers.truncate(MAX_CONTAINERS);
@@ -118,10 +141,10 @@ impl Pods {
         if self.by_uid.get(&pod.uid).is_some_and(|before| before.pod == pod && before.deleted_at.is_none()) {
             return;
         }
+        let hash = pod.config_hash;
+        let held = hash.filter(|hash| self.by_hash.get(hash) == Some(&pod.uid));
         self.forget(pod.uid);
-        if let Some(hash) = pod.config_hash {
-            self.by_hash.insert(hash, pod.uid);
-        }
+        self.by_hash.extend(held.map(|hash| (hash, pod.uid)));
         for container in &pod.containers {
             self.by_container.insert(container.id, pod.uid);
         }
@@ -129,6 +152,20 @@ impl Pods {
         let entry = Box::new(Entry { pod, deleted_at: None });
         self.by_uid.insert(entry.pod.uid, entry);
         self.version += 1;
+        hash.into_iter().for_each(|hash| self.give(hash));
+    }
+
+    /// Gives a hash to a live pod that claims it, unless one has it: anybody may write it on a pod of theirs.
+    fn give(&mut self, hash: ConfigHash) {
+        let claims = |entry: &Entry| entry.pod.config_hash == Some(hash) && entry.deleted_at.is_none();
+        let holder = self.by_hash.get(&hash).and_then(|uid| self.by_uid.get(uid));
+        if holder.is_some_and(|entry| claims(entry)) {
+            return;
+        }
+        if let Some((uid, _)) = self.by_uid.iter().find(|(_, entry)| claims(entry)) {
+            self.by_hash.insert(hash, *uid);
+            self.version += 1;
+        }
     }
 
     /// Notes that a pod is gone. It keeps its name for [`DELETED_KEPT`].
@@ -137,7 +174,9 @@ impl Pods {
             && entry.deleted_at.is_none()
         {
             entry.deleted_at = Some(now);
+            let hash = entry.pod.config_hash;
             self.deleted.push_back((now, uid));
+            hash.into_iter().for_each(|hash| self.give(hash));
         }
         self.sweep(now);
     }
@@ -168,15 +207,20 @@ impl Pods {
         }
     }
 
-    /// The place of the first candidate that is known. A pod key decides before a container id: the pod arrives
-    /// before its process runs, the container's id 10 - 30 ms after.
+    /// The place of the first candidate; on a nested node, of the first that is known. A pod key decides before a
+    /// container id: the pod arrives before its process runs, the container's id 10 - 30 ms after.
+    ///
+    /// Candidates behind the first may be names that a container gave itself: what is not known yet must not be booked
+    /// on whoever is named there.
     pub fn resolve(&self, candidates: &[Candidate]) -> Option<Place<'_>> {
-        candidates.iter().find_map(|candidate| self.place(*candidate))
+        let asked = if self.is_nested { candidates.len() } else { 1 };
+        candidates.iter().take(asked).find_map(|candidate| self.place(*candidate))
     }
 
     fn place(&self, candidate: Candidate) -> Option<Place<'_>> {
         let by_key = candidate.pod.and_then(|key| match key {
-            PodKey::Uid(uid) => Some(uid),
+            PodKey::Uid(uid) if self.by_uid.contains_key(&uid) => Some(uid),
+            PodKey::Uid(uid) => self.by_hash.get(&ConfigHash::of_uid(uid)).copied(),
             PodKey::Hash(hash) => self.by_hash.get(&hash).copied(),
         });
         let by_container = || self.by_container.get(&candidate.container?).copied();
@@ -186,7 +230,15 @@ impl Pods {
             container_id: candidate.container,
             container: candidate.container.and_then(|id| entry.pod.container(id)),
             is_live: entry.deleted_at.is_none(),
+            has_scope_uid: self.has_scope_uid(&entry.pod),
         })
+    }
+
+    fn has_scope_uid(&self, pod: &Pod) -> bool {
+        let Some(hash) = pod.config_hash else { return true };
+        let is_other =
+            PodUid::parse(&pod.scope_uid).is_some_and(|uid| uid != pod.uid && self.by_uid.contains_key(&uid));
+        !is_other && self.by_hash.get(&hash) == Some(&pod.uid)
     }
 
     /// Another one whenever [`resolve`](Self::resolve) may answer otherwise, but for whether a pod is live.

@@ -1,10 +1,10 @@
 //! Pods: which pod and container a cgroup belongs to, as the API server and the cgroup's own text tell. Hands out an index of this node's pods.
 
 pub mod cgroup;
-pub mod cgroup_ids;
-pub mod cgroup_tree;
+pub mod cluster;
 pub mod index;
 pub mod news;
 pub mod object;
+mod pauses;
 pub mod trouble;
 pub mod watch;

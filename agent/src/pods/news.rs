@@ -1,5 +1,7 @@
 //! How the watch on this node's pods stands, in words for people. PURE.
 
+use crate::printable::one_line;
+
 /// A kind of trouble with the API server. Each has its cure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -13,7 +15,7 @@ pub enum Trouble {
     Refused,
     /// No connection, or one that broke.
     Unreachable,
-    /// No answer within [`super::pod_watch::SLOW_AFTER`].
+    /// No answer within [`super::watch::SLOW_AFTER`].
     Slow,
     /// An answer that is no pod list or pod event.
     Garbage,
@@ -40,21 +42,33 @@ pub enum State {
     Starting,
     /// The pods are current.
     Watching,
-    /// The pods are those that were last known.
-    Failing(Report),
+    /// They are, and there is none, though processes run in pods.
+    NoPods,
+    /// The pods are those that were last known, if ever there was a list.
+    Failing {
+        /// What fails.
+        report: Report,
+        /// Whether there was a list since the start.
+        has_listed: bool,
+    },
     /// Nobody watches, and why.
     Off(String),
 }
+
+/// What is wrong where the list of this node's pods is empty and processes run in pods.
+pub const NO_PODS: &str = "the API server knows no pod of this node, and processes run in pods here: set NODE_NAME or \
+    --node-name to the node's name as `kubectl get nodes` prints it";
 
 /// Of a cause no more than this goes into Scope's list of plugins: an error page may be long.
 const MAX_CAUSE_CHARS: usize = 200;
 
 impl State {
     /// Every state's name.
-    pub const NAMES: [&str; 11] = [
+    pub const NAMES: [&str; 12] = [
         "off",
         "starting",
         "watching",
+        "no_pods",
         "unauthorized",
         "forbidden",
         "throttled",
@@ -72,8 +86,30 @@ impl State {
             Self::Unasked | Self::Off(_) => "off",
             Self::Starting => "starting",
             Self::Watching => "watching",
-            Self::Failing(report) => report.trouble.name(),
+            Self::NoPods => "no_pods",
+            Self::Failing { report, .. } => report.trouble.name(),
         }
+    }
+
+    /// The watch goes well. True if that is news.
+    pub fn note_well(&mut self) -> bool {
+        let is_news = !matches!(self, Self::Watching | Self::NoPods);
+        if is_news {
+            *self = Self::Watching;
+        }
+        is_news
+    }
+
+    /// Whether processes run in pods and none of this node is known. True if that is news; while the watch does not go
+    /// well it is none.
+    pub fn note_pods(&mut self, is_lonely: bool) -> bool {
+        let now = match (&self, is_lonely) {
+            (Self::Watching, true) => Self::NoPods,
+            (Self::NoPods, false) => Self::Watching,
+            _ => return false,
+        };
+        *self = now;
+        true
     }
 
     /// What Scope's users should know; nothing while all is as it should be.
@@ -81,7 +117,8 @@ impl State {
     pub fn notice(&self) -> Option<String> {
         match self {
             Self::Unasked | Self::Starting | Self::Watching => None,
-            Self::Failing(report) => Some(format!(
+            Self::NoPods => Some(NO_PODS.to_owned()),
+            Self::Failing { report, .. } => Some(format!(
                 "no news of pods from the API server: {}; {}",
                 shortened(&report.cause),
                 report.trouble.cure()
@@ -97,8 +134,10 @@ impl State {
             Self::Unasked => "not asked for: NODE_NAME and --node-name are not set".to_owned(),
             Self::Starting => "asked for, no list yet".to_owned(),
             Self::Watching => "current".to_owned(),
-            Self::Failing(report) => {
-                format!("those last known: {}; {}", shortened(&report.cause), report.trouble.cure())
+            Self::NoPods => format!("none: {NO_PODS}"),
+            Self::Failing { report, has_listed } => {
+                let known = if *has_listed { "those last known" } else { "none known yet" };
+                format!("{known}: {}; {}", shortened(&report.cause), report.trouble.cure())
             }
             Self::Off(cause) => format!("none: {}", shortened(cause)),
         };
@@ -107,8 +146,7 @@ impl State {
 }
 
 fn shortened(cause: &str) -> String {
-    let printable = cause.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut text: String = printable.take(MAX_CAUSE_CHARS).collect();
+    let mut text: String = one_line(cause).chars().take(MAX_CAUSE_CHARS).collect();
     if cause.chars().count() > MAX_CAUSE_CHARS {
         text.push_str("...");
     }
@@ -175,20 +213,50 @@ mod tests {
         check(&State::Unasked, None, "pods: not asked for: NODE_NAME and --node-name are not set");
         check(&State::Starting, None, "pods: asked for, no list yet");
         check(&State::Watching, None, "pods: current");
+        check(&State::NoPods, Some(NO_PODS), &format!("pods: none: {NO_PODS}"));
         let off = State::Off("neither a service account nor a kubeconfig".into());
         let none = "no names of pods: neither a service account nor a kubeconfig";
         check(&off, Some(none), "pods: none: neither a service account nor a kubeconfig");
         let report = Report { trouble: Trouble::Throttled, cause: "429 TooManyRequests: later".into() };
         let cure = "nothing: the API server is overloaded and is asked again ever more slowly";
         let notice = format!("no news of pods from the API server: 429 TooManyRequests: later; {cure}");
-        let line = format!("pods: those last known: 429 TooManyRequests: later; {cure}");
-        check(&State::Failing(report), Some(&notice), &line);
+        let line = |known: &str| format!("pods: {known}: 429 TooManyRequests: later; {cure}");
+        let failing = |has_listed| State::Failing { report: report.clone(), has_listed };
+        check(&failing(true), Some(&notice), &line("those last known"));
+        check(&failing(false), Some(&notice), &line("none known yet"));
+    }
+
+    #[test]
+    fn a_node_without_pods_is_news_once_and_again_after_trouble() {
+        let mut state = State::Starting;
+        let report = Report { trouble: Trouble::Slow, cause: String::new() };
+        let failing = || State::Failing { report: report.clone(), has_listed: true };
+        let (mut news, mut states) = (Vec::new(), Vec::new());
+        let steps: [&dyn Fn(&mut State) -> bool; 9] = [
+            &|state| state.note_pods(true),
+            &State::note_well,
+            &|state| state.note_pods(true),
+            &|state| state.note_pods(true),
+            &State::note_well,
+            &|state| std::mem::replace(state, failing()) != failing(),
+            &|state| state.note_pods(true),
+            &State::note_well,
+            &|state| state.note_pods(false),
+        ];
+        for step in steps {
+            news.push(step(&mut state));
+            states.push(state.name());
+        }
+        assert_eq!(news, [false, true, true, false, false, true, false, true, false]);
+        let expected =
+            ["starting", "watching", "no_pods", "no_pods", "no_pods", "slow", "slow", "watching", "watching"];
+        assert_eq!(states, expected);
     }
 
     #[test]
     fn a_long_cause_is_cut_and_stays_one_line() {
         let report = Report { trouble: Trouble::Garbage, cause: "<html>\n".repeat(1000) };
-        let notice = State::Failing(report).notice().unwrap();
+        let notice = State::Failing { report, has_listed: true }.notice().unwrap();
         assert!(notice.len() < 500 && !notice.contains('\n') && notice.contains("...; check"), "{notice}");
     }
 

@@ -10,13 +10,10 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Stands on every static pod: the hash of its file, and what Scope calls it.
+/// Stands on every static pod: the hash of its file, or the UID in it, and what Scope calls it.
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 /// Stands only on mirror pods, which the kubelet makes to show its static pods.
 const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
-
-/// Anyone may write the annotation on a pod of theirs, up to 256 KiB of it. The kubelet's hash has 32 digits.
-const MAX_HASH_BYTES: usize = 64;
 
 /// What the watch asks for and gets.
 #[derive(Clone, Debug, Deserialize)]
@@ -108,10 +105,11 @@ fn pod(metadata: Metadata, status: Status) -> Option<Pod> {
     let hash = annotations.get(CONFIG_HASH);
     // Anyone may write the first annotation on a pod of theirs; only together they make a mirror pod.
     let mirrored = hash.filter(|_| annotations.contains_key(CONFIG_MIRROR));
+    let known = mirrored.and_then(|hash| Some((ConfigHash::parse(hash)?, hash)));
     Some(Pod {
         uid,
-        config_hash: mirrored.and_then(|hash| ConfigHash::parse(hash)),
-        scope_uid: hash.filter(|hash| hash.len() <= MAX_HASH_BYTES).unwrap_or(&metadata.uid).as_str().into(),
+        config_hash: known.map(|(hash, _)| hash),
+        scope_uid: known.map_or(&metadata.uid, |(_, hash)| hash).as_str().into(),
         namespace: metadata.namespace.into(),
         name: metadata.name.into(),
         containers: containers(status),
@@ -170,10 +168,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_mirror_pod_has_a_hash_and_scope_takes_any() {
+    fn only_a_mirror_pod_has_a_hash() {
         let mut annotations = json!({"annotations": {CONFIG_HASH: HASH}});
         let pod = read(&annotations, &json!({})).pod.unwrap();
-        assert_eq!((pod.config_hash, &*pod.scope_uid), (None, HASH));
+        assert_eq!((pod.config_hash, &*pod.scope_uid), (None, UID));
         annotations["annotations"][CONFIG_MIRROR] = HASH.into();
         let pod = read(&annotations, &json!({})).pod.unwrap();
         assert_eq!((pod.config_hash, &*pod.scope_uid), (ConfigHash::parse(HASH), HASH));

@@ -3,6 +3,7 @@
 //! Said once per kind of trouble and outage, not at every attempt: see [`Talk`].
 
 pub use crate::pods::news::{Report, Trouble};
+use crate::printable::one_line;
 use kube::core::Status;
 use kube::runtime::watcher;
 use std::error::Error as StdError;
@@ -45,8 +46,9 @@ fn of_status(status: &Status) -> Option<Report> {
     Some(report(trouble, format!("{} {}: {}", status.code, status.reason, status.message)))
 }
 
+/// What a server or a proxy answers is others' text.
 fn report(trouble: Trouble, cause: String) -> Report {
-    Report { trouble, cause }
+    Report { trouble, cause: one_line(&cause) }
 }
 
 /// An error and all its sources in one line; kube's own text stops at "client error (Connect)".

@@ -3,28 +3,29 @@
 use crate::pods::index::{Pod, Pods};
 pub use crate::pods::news::State;
 use crate::pods::object::PodObject;
+use crate::pods::pauses::{Pauses, part_of, random};
 use crate::pods::trouble::{self, Report, Talk, Trouble};
 use futures_util::StreamExt;
+use hyper::Response;
 use kube::client::ClientBuilder;
-use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Config};
-use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tower::limit::RateLimitLayer;
+use tower::util::MapResponseLayer;
 
 /// A list or a first answer that takes longer is reported; the request itself goes on.
 pub const SLOW_AFTER: Duration = Duration::from_secs(30);
-/// Trouble is over when this passes without an error: longer than the longest pause between two attempts (30 s and
-/// its jitter), as a watch that resumes says nothing until a pod changes.
-pub const QUIET_MEANS_WELL: Duration = Duration::from_secs(70);
-/// Trouble is over when so long after a fresh list the watch from there on has not failed: a role may allow the list and
-/// not the watch, and then one is as good as the other is bad. Longer than the pause that `REQUESTS_MAX` may impose.
-pub const WELL_AFTER: Duration = Duration::from_secs(12);
+/// After trouble the watch works when it was answered and nothing failed for so long: a version that is too old comes as
+/// its first event, and a role may allow the list and not the watch.
+pub const WELL_AFTER: Duration = Duration::from_millis(500);
+/// No way to the server is an error after so long. A server that comes up meanwhile answers the system's next attempt.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How often deleted pods are looked through for those to forget.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Nodes start and resume their watches at times of their own, or thousands would march in step.
@@ -33,15 +34,6 @@ const START_DELAY_MAX: Duration = Duration::from_secs(3);
 const REQUESTS_MAX: u64 = 5;
 const REQUESTS_PER: Duration = Duration::from_secs(10);
 const WATCH_SECONDS: std::ops::RangeInclusive<u32> = 200..=290;
-
-/// Where pods may be asked for.
-#[derive(Debug)]
-pub enum Cluster {
-    /// There is none, or no way to it; the agent runs without pod names.
-    Absent(String),
-    /// In-cluster files or a kubeconfig.
-    Found(Box<Config>),
-}
 
 /// When to ask.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +44,7 @@ pub struct Pace {
     pub watch_seconds: u32,
     /// A list that takes longer is reported.
     pub slow_after: Duration,
-    /// A watch that has not failed for so long after a fresh list works.
+    /// A watch that has not failed for so long after it was answered works.
     pub well_after: Duration,
 }
 
@@ -62,57 +54,11 @@ impl Pace {
         let span = u64::from(WATCH_SECONDS.end() - WATCH_SECONDS.start()) + 1;
         let spread = u32::try_from(random() % span).unwrap_or_default();
         Self {
-            start_delay: START_DELAY_MAX.mul_f64((random() % 1_000) as f64 / 1_000.0),
+            start_delay: part_of(START_DELAY_MAX),
             watch_seconds: WATCH_SECONDS.start() + spread,
             slow_after: SLOW_AFTER,
             well_after: WELL_AFTER,
         }
-    }
-}
-
-/// The standard library's hashes are seeded at random: enough to spread, nothing more.
-fn random() -> u64 {
-    RandomState::new().hash_one(0)
-}
-
-/// Finds the cluster: by this kubeconfig, or else by the service account of the pod this runs in, or else by the
-/// kubeconfig that kubectl would use.
-pub async fn find_cluster(kubeconfig: Option<&Path>) -> Cluster {
-    let options = KubeConfigOptions::default();
-    if let Some(path) = kubeconfig {
-        return match Kubeconfig::read_from(path) {
-            Ok(kubeconfig) => found(Config::from_custom_kubeconfig(kubeconfig, &options).await),
-            Err(error) => found(Err(error)),
-        };
-    }
-    let in_cluster = match Config::incluster() {
-        Ok(config) => return Cluster::Found(Box::new(config)),
-        Err(error) => error,
-    };
-    match Config::from_kubeconfig(&options).await {
-        Ok(config) => Cluster::Found(Box::new(config)),
-        Err(kubeconfig) => Cluster::Absent(why_absent(&in_cluster, &kubeconfig)),
-    }
-}
-
-fn found(config: Result<Config, KubeconfigError>) -> Cluster {
-    match config {
-        Ok(config) => Cluster::Found(Box::new(config)),
-        Err(error) => Cluster::Absent(format!("no usable kubeconfig: {}", trouble::chain(&error))),
-    }
-}
-
-fn why_absent(in_cluster: &InClusterError, kubeconfig: &KubeconfigError) -> String {
-    let no_kubeconfig = match kubeconfig {
-        KubeconfigError::FindPath => true,
-        KubeconfigError::ReadConfig(error, _) => error.kind() == std::io::ErrorKind::NotFound,
-        _ => false,
-    };
-    let no_pod = matches!(in_cluster, InClusterError::ReadEnvironmentVariable(_));
-    match (no_kubeconfig, no_pod) {
-        (true, true) => "neither a service account nor a kubeconfig".into(),
-        (_, false) => format!("no usable service account: {}", trouble::chain(in_cluster)),
-        (false, true) => format!("no usable kubeconfig: {}", trouble::chain(kubeconfig)),
     }
 }
 
@@ -121,14 +67,18 @@ pub async fn run(config: Config, node: String, pace: Pace, pods: watch::Sender<P
     let mut watch = PodWatch {
         pace,
         selector: selector(&node, pace),
+        node,
         started: Instant::now(),
-        backoff: DefaultBackoff::default(),
+        pauses: Pauses::default(),
         talk: Talk::default(),
         pods,
         state,
+        has_listed: false,
         listing: true,
-        on_probation: false,
         fresh: Vec::new(),
+        is_unproven: false,
+        answered: Arc::default(),
+        was_answered: false,
     };
     sleep(pace.start_delay).await;
     loop {
@@ -150,38 +100,53 @@ fn selector(node: &str, pace: Pace) -> watcher::Config {
 
 /// A client that notices a silent server (kube looks after a dead stream, but not after a list or the start of a
 /// watch), and that asks at a bounded rate (kube resumes a watch that ends at once without a pause).
-fn client(mut config: Config, pace: Pace) -> kube::Result<Client> {
+fn client(mut config: Config, pace: Pace, answered: Arc<AtomicBool>) -> kube::Result<Client> {
+    config.connect_timeout = Some(CONNECT_WITHIN);
     config.read_timeout = Some(Duration::from_secs(u64::from(pace.watch_seconds) + 10));
     config.reset_reader_on_write = true;
     // The pauses here suffice: kube would try 15 times more, in silence, before it gives an error.
     config.default_retry = false;
     let rate = RateLimitLayer::new(REQUESTS_MAX, REQUESTS_PER);
-    Ok(ClientBuilder::try_from(config)?.with_layer(&rate).build())
+    // kube says nothing of a watch that is answered and has no events.
+    let note = MapResponseLayer::new(move |response: Response<_>| {
+        if response.status().is_success() {
+            answered.store(true, Ordering::Relaxed);
+        }
+        response
+    });
+    Ok(ClientBuilder::try_from(config)?.with_layer(&rate).with_layer(&note).build())
 }
 
 struct PodWatch {
     pace: Pace,
     selector: watcher::Config,
+    node: String,
     /// What `now` is measured from.
     started: Instant,
-    backoff: DefaultBackoff,
+    pauses: Pauses,
     talk: Talk,
     pods: watch::Sender<Pods>,
     state: watch::Sender<State>,
+    /// There was a list since the start.
+    has_listed: bool,
     /// A list was asked for and has not arrived whole.
     listing: bool,
-    /// It has arrived after trouble, and whether the watch works is to be seen.
-    on_probation: bool,
     /// What of it has arrived.
     fresh: Vec<Pod>,
+    /// Something failed, a version that is too old included, and whether the watch works since is to be seen.
+    is_unproven: bool,
+    /// Set when the server answers the list or the watch.
+    answered: Arc<AtomicBool>,
+    /// The watch was, when last looked.
+    was_answered: bool,
 }
 
 impl PodWatch {
     /// A client made on a thread of its own: kube runs a kubeconfig's credential plugin there and waits for it, and a
     /// plugin may ask somebody for a password.
     async fn client(&mut self, config: Config) -> kube::Result<Client> {
-        let pace = self.pace;
-        let mut made = spawn_blocking(move || client(config, pace));
+        let (pace, answered) = (self.pace, Arc::clone(&self.answered));
+        let mut made = spawn_blocking(move || client(config, pace, answered));
         loop {
             match timeout(pace.slow_after, &mut made).await {
                 Ok(made) => return made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
@@ -197,26 +162,28 @@ impl PodWatch {
     async fn follow(&mut self, client: Client) {
         let events = watcher(Api::<PodObject>::all(client), self.selector.clone());
         let mut events = std::pin::pin!(events);
-        let mut quiet_since = Instant::now();
         self.listing = true;
         loop {
-            let patience = match (self.listing, self.on_probation) {
+            let patience = match (self.listing, self.is_unproven) {
                 (true, _) => self.pace.slow_after,
                 (false, true) => self.pace.well_after,
                 (false, false) => SWEEP_EVERY,
             };
             match timeout(patience, events.next()).await {
-                Err(_) => self.quiet(quiet_since.elapsed()),
+                Err(_) => self.quiet(),
                 Ok(None) => return, // never: a watcher does not end
                 Ok(Some(Ok(event))) => self.take(event),
                 Ok(Some(Err(error))) => {
                     let report = trouble::of_watch(&error);
-                    let lost = matches!(&report, Some(report) if report.trouble == Trouble::Garbage);
+                    let lost = match &report {
+                        // An answer instead of an event, and kube would ask for that version for ever.
+                        None => matches!(error, watcher::Error::WatchStartFailed(_)),
+                        Some(report) => report.trouble == Trouble::Garbage,
+                    };
                     self.failed(report).await;
                     if lost {
                         return;
                     }
-                    quiet_since = Instant::now();
                 }
             }
         }
@@ -234,15 +201,7 @@ impl PodWatch {
                 self.fresh.extend(object.pod);
                 return;
             }
-            Event::InitDone => {
-                self.listing = false;
-                let list = std::mem::take(&mut self.fresh);
-                self.pods.send_modify(|pods| pods.replace(list, now));
-                self.on_probation = self.talk.is_in_trouble();
-                if self.on_probation {
-                    return;
-                }
-            }
+            Event::InitDone => return self.take_list(),
             Event::Apply(object) => {
                 if let Some(pod) = object.pod {
                     self.pods.send_modify(|pods| pods.apply(pod));
@@ -257,14 +216,32 @@ impl PodWatch {
         self.well();
     }
 
+    fn take_list(&mut self) {
+        self.listing = false;
+        // That was the list's; what comes now is the watch's.
+        self.forget_answers();
+        let list = std::mem::take(&mut self.fresh);
+        if !std::mem::replace(&mut self.has_listed, true) {
+            tracing::info!("watching {} pods of node {}", list.len(), self.node);
+        }
+        let now = self.started.elapsed();
+        self.pods.send_modify(|pods| pods.replace(list, now));
+        if !self.talk.is_in_trouble() {
+            self.is_current();
+        }
+    }
+
     /// Nothing came for a while: nothing happens on this node, or the server is slow.
-    fn quiet(&mut self, since: Duration) {
+    fn quiet(&mut self) {
         if self.listing {
             let cause = format!("no answer for {} s", self.pace.slow_after.as_secs());
             let trouble = Trouble::Slow;
             self.tell(Report { trouble, cause });
-        } else if self.on_probation || since >= QUIET_MEANS_WELL {
-            self.well();
+        } else if self.is_unproven {
+            let is_answered = self.answered.load(Ordering::Relaxed);
+            if std::mem::replace(&mut self.was_answered, is_answered) {
+                self.well();
+            }
         }
         let now = self.started.elapsed();
         self.pods.send_modify(|pods| pods.sweep(now));
@@ -272,22 +249,34 @@ impl PodWatch {
 
     /// Says what failed and waits before the next attempt.
     async fn failed(&mut self, report: Option<Report>) {
-        self.on_probation = false;
+        self.is_unproven = true;
+        self.forget_answers();
+        let pause = self.pauses.after(report.as_ref().map(|report| report.trouble));
         if let Some(report) = report {
             self.tell(report);
         }
-        let pause = self.backoff.next().unwrap_or(SLOW_AFTER);
         sleep(pause).await;
+    }
+
+    fn forget_answers(&mut self) {
+        self.answered.store(false, Ordering::Relaxed);
+        self.was_answered = false;
     }
 
     fn tell(&mut self, report: Report) {
         self.talk.trouble(&report);
-        self.state.send_replace(State::Failing(report));
+        self.state.send_replace(State::Failing { report, has_listed: self.has_listed });
     }
 
+    /// The watch works: the next trouble is a new one.
     fn well(&mut self) {
-        self.on_probation = false;
+        self.is_unproven = false;
+        self.pauses = Pauses::default();
         self.talk.recovered();
-        self.state.send_if_modified(|state| std::mem::replace(state, State::Watching) != State::Watching);
+        self.is_current();
+    }
+
+    fn is_current(&self) {
+        self.state.send_if_modified(State::note_well);
     }
 }

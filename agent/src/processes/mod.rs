@@ -1,5 +1,6 @@
 //! Processes: which of those that are counted live, and who they are, as /proc and pidfds tell. Hands out identities and ends.
 
+mod life;
 mod pidfds;
 mod table;
 

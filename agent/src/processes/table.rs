@@ -2,55 +2,31 @@
 //!
 //! A pidfd becomes readable when its process has ended, so one `epoll_wait` a tick tells of all of them
 //! and processes that live cost nothing. Where no pidfd can be had (no descriptors left, a kernel
-//! that lacks them), the start time in /proc is compared at each tick instead.
+//! that lacks them), it is looked for at each tick instead.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use common::maps::ProcessKey;
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
 
+use super::life::{Life, Shift, life, read, rustix_pid};
 use super::pidfds::Pidfds;
 use crate::counting::counts::{Pid, ProcessCounts};
-use crate::counting::identity::{COMMAND_LINE_BYTES, Identity, command_line, start_ticks, ticks};
+use crate::counting::identity::{COMMAND_LINE_BYTES, Identity, command_line};
 use crate::counting::tick::Processes;
-use crate::pods::cgroup::{Candidate, MAX_TEXT_BYTES, candidates};
-use crate::pods::cgroup_ids::CgroupIds;
-use crate::pods::cgroup_tree;
 
-/// A line of /proc/PID/stat is shorter: 16 bytes of command and 51 numbers.
-const STAT_BYTES: usize = 2048;
 /// The processes that are counted.
 pub struct ProcessTable {
     pidfds: Pidfds,
-    /// Those for which there is no descriptor: their /proc entry is compared at each tick.
-    compared: Vec<(Pid, ProcessKey)>,
+    /// Those for which there is no descriptor: they are looked for at each tick.
+    looked_for: Vec<(Pid, ProcessKey)>,
+    shift: Shift,
     /// Those that had ended before they were looked at.
     gone: Vec<ProcessKey>,
     unreadable: u64,
-    cgroup_ids: CgroupIds,
-    /// The cgroup v2 hierarchy, where there is one to be seen.
-    cgroup_root: Option<PathBuf>,
-    /// What the time between two walks is measured from.
-    started: Instant,
     /// Whether it was said that descriptors have run out.
     said: bool,
-}
-
-/// How the end of a process is noticed.
-#[derive(Debug, PartialEq, Eq)]
-enum Watch {
-    /// A descriptor tells.
-    Pidfd,
-    /// Its /proc entry is compared.
-    Proc,
-    /// It had ended before it was looked at.
-    Gone,
-    /// The agent's PID namespace does not show it, so its end cannot be seen.
-    Invisible,
 }
 
 impl ProcessTable {
@@ -62,82 +38,58 @@ impl ProcessTable {
         if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
-        Self {
-            pidfds: Pidfds::default(),
-            compared: Vec::new(),
-            gone: Vec::new(),
-            unreadable: 0,
-            cgroup_ids: CgroupIds::default(),
-            cgroup_root: None,
-            started: Instant::now(),
-            said: false,
-        }
+        let shift = Shift::of_this_namespace();
+        Self { pidfds: Pidfds::default(), looked_for: Vec::new(), shift, gone: Vec::new(), unreadable: 0, said: false }
     }
 
-    /// Finds the cgroups of processes that end within a tick in the cgroup v2 hierarchy at or below `mount`.
-    #[must_use]
-    pub fn with_cgroups(self, mount: &Path) -> Self {
-        let cgroup_root = cgroup_tree::unified(mount);
-        if cgroup_root.is_none() {
-            tracing::info!(mount = %mount.display(), "no cgroup v2: processes that live for less than a second have no pod");
-        }
-        Self { cgroup_root, ..self }
-    }
-
-    fn watch(&mut self, process: &ProcessCounts) -> Watch {
-        let Some(pid) = process.pid else { return Watch::Invisible };
-        // First the descriptor, then the start time: if that matches, the descriptor is the
-        // process's and not one of a later process with the same PID.
-        let pidfd = open(pid);
-        if matches!(pidfd, Err(rustix::io::Errno::SRCH)) || !lives(pid, &process.key) {
-            self.gone.push(process.key);
-            return Watch::Gone;
-        }
-        match pidfd.and_then(|pidfd| self.pidfds.watch(pidfd, process.key)) {
-            Ok(()) => Watch::Pidfd,
-            Err(error) => {
+    /// Watches a process of which this is known.
+    fn watch(&mut self, pid: Pid, key: ProcessKey) -> Life {
+        let (life, watched) = self.try_watch(pid, key);
+        match (life, watched) {
+            (Life::Ended, _) => self.gone.push(key),
+            (_, Ok(())) => {}
+            (_, Err(error)) => {
                 self.say_once(error);
-                self.compared.push((pid, process.key));
-                Watch::Proc
+                self.looked_for.push((pid, key));
             }
         }
+        life
     }
 
-    fn say_once(&mut self, error: rustix::io::Errno) {
+    /// First the descriptor, then the start time: if that matches, the descriptor is the process's and not one of a later
+    /// process with the same PID.
+    fn try_watch(&mut self, pid: Pid, key: ProcessKey) -> (Life, Result<(), Errno>) {
+        let pidfd = open(pid);
+        let life = life(pid, &key, self.shift);
+        let watched = match life {
+            Life::Alive => pidfd.and_then(|pidfd| self.pidfds.watch(pidfd, key)),
+            Life::Ended | Life::NotKnown => Err(pidfd.err().unwrap_or(Errno::AGAIN)),
+        };
+        (life, watched)
+    }
+
+    /// Those of which nothing but a look tells whether they have ended; only who surely has is given up. Who can be
+    /// watched now is.
+    fn look(&mut self) -> Vec<ProcessKey> {
+        let (mut ended, mut may_watch) = (Vec::new(), true);
+        for (pid, key) in std::mem::take(&mut self.looked_for) {
+            let (life, watched) =
+                if may_watch { self.try_watch(pid, key) } else { (life(pid, &key, self.shift), Err(Errno::MFILE)) };
+            may_watch &= watched.is_ok() || life != Life::Alive;
+            match life {
+                Life::Ended => ended.push(key),
+                Life::Alive if watched.is_ok() => {}
+                Life::Alive | Life::NotKnown => self.looked_for.push((pid, key)),
+            }
+        }
+        ended
+    }
+
+    fn say_once(&mut self, error: Errno) {
         if !std::mem::replace(&mut self.said, true) {
             tracing::warn!(%error, watched = self.pidfds.watched.len(),
-                "no descriptor for the end of further processes: they are looked up in /proc each second; raise the limit of open files");
+                "no descriptor for the end of further processes: they are looked for in /proc each second; raise the limit of open files");
         }
-    }
-
-    /// What the process's cgroup says, or, once it has ended, what its cgroup's id is known to stand for.
-    fn candidates(&mut self, process: &ProcessCounts, watch: &Watch) -> Box<[Candidate]> {
-        let id = process.cgroup_id;
-        if let (Watch::Pidfd | Watch::Proc, Some(pid)) = (watch, process.pid) {
-            match read(pid, "cgroup", MAX_TEXT_BYTES) {
-                // A process that ended after it was looked at leaves its text empty or at the root.
-                Ok(text) if !text.is_empty() && lives(pid, &process.key) => {
-                    let text = String::from_utf8_lossy(&text);
-                    let found = candidates(&text);
-                    // A runtime gives a container a cgroup namespace, in which the agent's own cgroup is called "/":
-                    // what it is to the node only its id tells.
-                    let is_own = found.is_empty() && text.lines().any(|line| line == "0::/");
-                    if !is_own || self.cgroup_root.is_none() {
-                        self.cgroup_ids.learn(id, &found);
-                        return found.into();
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(pid = pid.0, %error, "no cgroup"),
-            }
-        }
-        if let Some(root) = &self.cgroup_root
-            && self.cgroup_ids.wants_walk(id, self.started.elapsed())
-        {
-            let ids = &mut self.cgroup_ids;
-            cgroup_tree::walk(root, |id, found| ids.learn(id, found));
-        }
-        self.cgroup_ids.candidates(id).unwrap_or_default().into()
     }
 
     fn command_line(&mut self, pid: Pid) -> String {
@@ -162,22 +114,24 @@ impl Processes for ProcessTable {
     fn ended(&mut self) -> Vec<ProcessKey> {
         let mut ended = self.pidfds.ended();
         ended.append(&mut self.gone);
-        ended.extend(self.compared.extract_if(.., |(pid, key)| !lives(*pid, key)).map(|(_, key)| key));
+        ended.extend(self.look());
         ended
     }
 
     fn forget(&mut self, given_up: &[ProcessKey]) {
         self.pidfds.forget(given_up);
-        self.compared.retain(|(_, key)| !given_up.contains(key));
+        self.looked_for.retain(|(_, key)| !given_up.contains(key));
     }
 
     fn track(&mut self, process: &ProcessCounts) -> Identity {
         let mut identity = Identity::from_counts(process);
-        let watch = self.watch(process);
-        if let (Watch::Pidfd | Watch::Proc, Some(pid)) = (&watch, process.pid) {
-            identity.command_line = self.command_line(pid);
+        // The end of one that the agent's PID namespace does not show cannot be seen.
+        let Some(pid) = process.pid else { return identity };
+        match self.watch(pid, process.key) {
+            Life::Alive => identity.command_line = self.command_line(pid),
+            Life::NotKnown => self.unreadable += 1,
+            Life::Ended => {}
         }
-        identity.candidates = self.candidates(process, &watch);
         identity
     }
 
@@ -186,29 +140,19 @@ impl Processes for ProcessTable {
     }
 }
 
-fn open(pid: Pid) -> Result<OwnedFd, rustix::io::Errno> {
-    let number = i32::try_from(pid.0).ok().and_then(rustix::process::Pid::from_raw);
-    pidfd_open(number.ok_or(rustix::io::Errno::SRCH)?, PidfdFlags::empty())
-}
-
-/// Whether the process of this PID is the one that the key names, and not a later one.
-fn lives(pid: Pid, key: &ProcessKey) -> bool {
-    let stat = read(pid, "stat", STAT_BYTES).ok();
-    stat.and_then(|stat| start_ticks(&stat)) == Some(ticks(key.start_ns))
-}
-
-fn read(pid: Pid, name: &str, limit: usize) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(format!("/proc/{}/{name}", pid.0))?.take(limit as u64).read_to_end(&mut content)?;
-    Ok(content)
+fn open(pid: Pid) -> Result<OwnedFd, Errno> {
+    pidfd_open(rustix_pid(pid).ok_or(Errno::SRCH)?, PidfdFlags::empty())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::life::STAT_BYTES;
     use super::super::pidfds::ENDS_AT_ONCE;
     use super::*;
+    use crate::counting::identity::start_ticks;
     use common::maps::Counts;
     use std::process::{Child, Command, Stdio};
+    use std::sync::Arc;
 
     /// A process that is gone when its test is, even one that fails.
     struct Sleeper(Child);
@@ -240,7 +184,7 @@ mod tests {
             key: ProcessKey { start_ns: ticks * 10_000_000 + 1234, tgid: pid, reserved: 0 },
             pid: Some(Pid(pid)),
             command: "sleep".into(),
-            cgroup_id: 7,
+            candidates: Arc::default(),
             counts: Counts::default(),
         }
     }
@@ -250,9 +194,9 @@ mod tests {
         let (mut child, process) = sleeper();
         let mut table = ProcessTable::new();
         let identity = table.track(&process);
-        assert_eq!((identity.command.as_str(), identity.cgroup_id), ("sleep", 7));
+        assert_eq!(identity.command, "sleep");
         assert_eq!(identity.command_line, "sleep 1000");
-        assert_eq!((table.pidfds.watched.len(), table.compared.len()), (1, 0));
+        assert_eq!((table.pidfds.watched.len(), table.looked_for.len()), (1, 0));
         assert_eq!(table.ended(), []);
         child.end();
         assert_eq!(table.ended(), [process.key]);
@@ -307,36 +251,26 @@ mod tests {
     }
 
     #[test]
-    fn what_a_cgroup_calls_its_container_is_told_of_the_living_and_of_the_dead() {
-        use std::os::unix::fs::MetadataExt as _;
-        let (mut child, mut process) = sleeper();
+    fn without_descriptors_processes_are_looked_for() {
+        let (mut child, process) = sleeper();
         let mut table = ProcessTable::new();
-        let own = read(Pid(child.0.id()), "cgroup", MAX_TEXT_BYTES).unwrap();
-        let expected = candidates(std::str::from_utf8(&own).unwrap());
-        assert_eq!(table.track(&process).candidates.to_vec(), expected);
-        assert_eq!(table.cgroup_ids.candidates(7), Some(&expected[..]));
-        let root = tempfile::tempdir().unwrap();
-        let container = root.path().join("kubepods/pod44c76ce5-f953-4bd3-bc89-12621681af49").join("a".repeat(64));
-        std::fs::create_dir_all(&container).unwrap();
-        table.cgroup_root = Some(root.path().into());
-        process.cgroup_id = std::fs::metadata(&container).unwrap().ino();
+        table.looked_for.push((Pid(child.0.id()), process.key));
+        assert_eq!(table.ended(), []);
+        // There is one now.
+        assert_eq!((table.pidfds.watched.len(), table.looked_for.len()), (1, 0));
         child.end();
-        let walked = table.track(&process).candidates;
-        assert_eq!(walked[0].container.unwrap().to_string(), "a".repeat(64));
-        assert!(walked[0].pod.is_some());
-        // Unknown, and a walk is not due again so soon.
-        process.cgroup_id = 1;
-        assert_eq!(table.track(&process).candidates.to_vec(), []);
+        assert_eq!(table.ended(), [process.key]);
     }
 
     #[test]
-    fn without_descriptors_proc_is_compared() {
-        let (mut child, process) = sleeper();
+    fn an_agent_in_a_time_namespace_knows_processes_by_the_kernels_time() {
+        let (_child, mut process) = sleeper();
         let mut table = ProcessTable::new();
-        table.compared.push((Pid(child.0.id()), process.key));
+        // To this one /proc is a second ahead of the kernel.
+        table.shift = Shift::of_ns(1_000_000_000);
+        process.key.start_ns -= 1_000_000_000;
+        assert_eq!(table.track(&process).command_line, "sleep 1000");
         assert_eq!(table.ended(), []);
-        child.end();
-        assert_eq!(table.ended(), [process.key]);
     }
 
     #[test]

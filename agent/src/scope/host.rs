@@ -5,6 +5,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::printable::is_printable;
+
 /// The variable by which Scope's own manifests tell its probe the host's name.
 pub const VARIABLE: &str = "SCOPE_HOSTNAME";
 
@@ -22,7 +24,7 @@ impl HostName {
         if name.is_empty() {
             return Err("is empty".to_owned());
         }
-        if name.contains(|c: char| c == ';' || c.is_control() || c.is_whitespace()) {
+        if name.contains(|c: char| c == ';' || c.is_whitespace() || !is_printable(c)) {
             return Err(format!("{name:?} holds a character that a host's name cannot have"));
         }
         Ok(Self(name.into()))

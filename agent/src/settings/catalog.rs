@@ -47,7 +47,7 @@ pub const NO_COLOUR: Setting =
     Setting { name: "no-colour", variable: "NO_COLOR", value: None, default: "off", help: "no colours" };
 
 /// All settings, in the order of the help.
-pub const ALL: [Setting; 15] = [
+pub const ALL: [Setting; 14] = [
     CONFIG,
     PLUGINS_ROOT,
     setting("hostname", "NAME", "SCOPE_HOSTNAME", "the host's name", "this host as Scope calls it"),
@@ -65,13 +65,6 @@ pub const ALL: [Setting; 15] = [
         "SCOPE_HTTP_REQUESTS_KUBECONFIG",
         "as in a pod, or as kubectl",
         "how to reach the API server",
-    ),
-    setting(
-        "cgroup-root",
-        "DIR",
-        "SCOPE_HTTP_REQUESTS_CGROUP_ROOT",
-        "/sys/fs/cgroup",
-        "where the host's cgroups are mounted",
     ),
     setting(
         "metrics-address",

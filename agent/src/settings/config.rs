@@ -15,9 +15,6 @@ use crate::scope::plugin::PluginsRoot;
 use crate::scope::topologies::Topologies;
 use crate::terminal::When;
 
-/// Where cgroups are mounted on a host. In a container that folder shows the container's own.
-pub const DEFAULT_CGROUP_ROOT: &str = "/sys/fs/cgroup";
-
 /// Everything the agent is told, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -35,8 +32,6 @@ pub struct Config {
     pub probe: ProbeConfig,
     /// How the API server is reached; `None` for the service account, or the kubeconfig that kubectl would use.
     pub kubeconfig: Option<PathBuf>,
-    /// Where the host's cgroups are mounted.
-    pub cgroup_root: PathBuf,
     /// What the report for Scope is about.
     pub topologies: Topologies,
     /// How logs are written.
@@ -47,6 +42,8 @@ pub struct Config {
     pub terminal: When,
     /// Whether there may be colours.
     pub colour: bool,
+    /// What of all this was given, and by what; the rest are defaults.
+    pub given: Vec<String>,
 }
 
 /// What is needed to ask a running agent; nothing else that is wrong keeps anybody from asking.
@@ -110,7 +107,6 @@ impl Config {
                 .one_of("metrics-by", &[("container", Grouping::Container), ("process", Grouping::Process)]),
             probe: values.probe(),
             kubeconfig: values.path("kubeconfig"),
-            cgroup_root: values.path("cgroup-root").unwrap_or_else(|| DEFAULT_CGROUP_ROOT.into()),
             topologies: values.topologies(),
             log_format: values.one_of(
                 "log-format",
@@ -118,7 +114,8 @@ impl Config {
             ),
             log_level: values.log_level(),
             terminal: values.terminal(),
-            colour: !values.is_on(&NO_COLOUR),
+            colour: !values.is_on(&NO_COLOUR) && !values.is_dumb(),
+            given: values.given(),
         };
         if values.errors.is_empty() { Ok(config) } else { Err(ConfigError::Values(values.errors)) }
     }
@@ -150,7 +147,10 @@ impl Reach {
         R: FnOnce(&Path) -> Result<String, String>,
     {
         let mut values = Values::new(matches, outside.lookup).with_file(outside.read);
-        let reach = Self { plugins_root: values.plugins_root(outside.uid), colour: !values.is_on(&NO_COLOUR) };
+        let reach = Self {
+            plugins_root: values.plugins_root(outside.uid),
+            colour: !values.is_on(&NO_COLOUR) && !values.is_dumb(),
+        };
         if values.errors.is_empty() { Ok(reach) } else { Err(ConfigError::Values(values.errors)) }
     }
 }

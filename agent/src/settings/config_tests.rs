@@ -47,12 +47,12 @@ fn without_anything_the_defaults_hold() {
         metrics_by: Grouping::Container,
         probe: ProbeConfig { hook: HookChoice::Auto, max_processes: 8192 },
         kubeconfig: None,
-        cgroup_root: "/sys/fs/cgroup".into(),
         topologies: Topologies::ALL,
         log_format: LogFormat::Auto,
-        log_level: "info,kube_runtime=error,kube_client=error".into(),
+        log_level: "info".into(),
         terminal: When::Auto,
         colour: true,
+        given: Vec::new(),
     };
     assert_eq!(config, expected);
 }
@@ -80,13 +80,28 @@ fn a_flag_beats_its_variable_and_an_empty_variable_is_none() {
     check(&[], &[("NODE_NAME", "")], |config| config.node, None);
     check(&["--no-terminal"], &[("SCOPE_HTTP_REQUESTS_TERMINAL", "always")], |config| config.terminal, When::Never);
     check(&["--kubeconfig=/k"], &[], |config| config.kubeconfig, Some("/k".into()));
-    check(&["--cgroup-root=/host"], &[], |config| config.cgroup_root, "/host".into());
     let topologies = |config: Config| config.topologies;
     let chosen = |list: &str| Topologies::parse(list).unwrap();
     check(&["--topologies=pod"], &[("SCOPE_HTTP_REQUESTS_TOPOLOGIES", "host")], topologies, chosen("pod"));
     check(&[], &[("SCOPE_HTTP_REQUESTS_TOPOLOGIES", "host,pod")], topologies, chosen("pod,host"));
     check(&[], &[("SCOPE_HTTP_REQUESTS_TOPOLOGIES", "")], topologies, Topologies::ALL);
     check(&[], &[("NO_COLOR", "1")], |config| config.colour, false);
+}
+
+#[test]
+fn what_is_given_is_known_with_its_source() {
+    let file = "hook: tracepoint\nlog-format: json\nnode-name: b\n";
+    let arguments = ["--config=/c", "--log-format=human", "--no-terminal", "--no-colour"];
+    let config = parse_with_file(&arguments, &[("NODE_NAME", "a"), ("RUST_LOG", "")], Ok(file)).unwrap();
+    let expected =
+        ["--config=/c", "NODE_NAME=a", "/c: hook=tracepoint", "--log-format=human", "--no-colour", "--no-terminal"];
+    assert_eq!(config.given, expected);
+}
+
+#[test]
+fn a_dumb_terminal_gets_no_colours() {
+    check(&[], &[("TERM", "dumb")], |config| config.colour, false);
+    check(&[], &[("TERM", "xterm")], |config| config.colour, true);
 }
 
 #[test]
@@ -128,7 +143,6 @@ fn all_errors_are_told_at_once_with_their_source() {
             "--log-format=xml",
             "--plugins-root=",
             "--node-name=a,b",
-            "--cgroup-root=",
             "--topologies=process,pods",
             "--hook=x",
             "--max-processes=0",
@@ -143,7 +157,6 @@ fn all_errors_are_told_at_once_with_their_source() {
         "--node-name",
         "--hook",
         "--max-processes",
-        "--cgroup-root",
         "--topologies",
         "--log-format",
         "RUST_LOG",

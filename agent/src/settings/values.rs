@@ -15,9 +15,8 @@ use crate::scope::plugin::{DEFAULT_PLUGINS_ROOT, PluginsRoot};
 use crate::scope::topologies::Topologies;
 use crate::terminal::When;
 
-/// What is logged by default. The watch on pods says itself what fails, once and with advice; kube
-/// would say it again at each attempt.
-pub const DEFAULT_LOG_LEVEL: &str = "info,kube_runtime=error,kube_client=error";
+/// What is logged by default.
+pub const DEFAULT_LOG_LEVEL: &str = "info";
 
 /// Processes that can be counted at a time. Each takes 32 bytes a CPU in the kernel.
 const PROCESS_LIMITS: RangeInclusive<u32> = 1..=1 << 20;
@@ -66,6 +65,19 @@ impl<'a, L: Fn(&str) -> Option<String>> Values<'a, L> {
             .or_else(|| in_file().map(|value| (format!("{}: {name}", self.file.0), value)))
     }
 
+    /// All that is given, as it would be typed, with its source.
+    pub fn given(&self) -> Vec<String> {
+        let one = |setting: &Setting| {
+            let flag = || self.matches.try_get_one::<bool>(setting.name).ok().flatten() == Some(&true);
+            match self.value(setting.name) {
+                Some((source, value)) => Some(format!("{source}={value}")),
+                None => (setting.value.is_none() && flag()).then(|| format!("--{}", setting.name)),
+            }
+        };
+        let terminal = self.matches.try_get_one("no-terminal").ok().flatten() == Some(&true);
+        catalog::ALL.iter().filter_map(one).chain(terminal.then(|| "--no-terminal".to_owned())).collect()
+    }
+
     /// A setting without a value: any value turns its variable on (no-color.org).
     pub fn is_on(&mut self, setting: &Setting) -> bool {
         if self.matches.try_get_one::<bool>(setting.name).ok().flatten() == Some(&true) {
@@ -76,6 +88,11 @@ impl<'a, L: Fn(&str) -> Option<String>> Values<'a, L> {
             self.errors.push(format!("{}: {}: {in_file:?} is neither true nor false", self.file.0, setting.name));
         }
         self.variable(setting.variable).is_some() || in_file == "true"
+    }
+
+    /// A terminal that would show colours as the characters they are made of.
+    pub fn is_dumb(&self) -> bool {
+        self.variable("TERM").is_some_and(|name| name == "dumb")
     }
 
     pub fn terminal(&mut self) -> When {

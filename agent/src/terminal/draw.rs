@@ -7,17 +7,21 @@ use ratatui::text::{Line, Text};
 use ratatui::widgets::{Cell, Row, Table};
 
 use super::controls::Sort;
+use super::shorten::{shortened, shortened_command, shortened_container};
 use super::view::{self, View};
 use crate::counting::history::LENGTH;
+use crate::counting::overview::Grouping;
 
 /// From this width on there is room for the PID and the share.
 const MIDDLE: u16 = 56;
-/// From this width on there is room for a sparkline.
+/// From this width on there may be room for a sparkline.
 const WIDE: u16 = 76;
 /// From this width on there is room for everything.
 const FULL: u16 = 110;
-/// The name gets at least this.
+/// The name gets at least this before there is a sparkline.
 const NAME_WIDTH: u16 = 20;
+/// A sparkline that would be narrower than its title is left out.
+const MINUTE_WIDTH: u16 = 11;
 
 const NUMBER_WIDTH: u16 = 8;
 const RATE_WIDTH: u16 = 10;
@@ -46,15 +50,14 @@ fn draw_head(frame: &mut Frame, area: Rect, view: &View) {
 
 /// A column of the table.
 struct Column {
-    width: Constraint,
+    width: u16,
     title: Cell<'static>,
     cell: fn(&view::Line, &View, u16) -> Cell<'static>,
 }
 
-/// The columns for which this width has room.
+/// The columns for which this width has room. Names come first: a sparkline gets what the longest leaves.
 fn columns(width: u16, view: &View) -> Vec<Column> {
-    let column =
-        |columns: u16, title: &str, cell| Column { width: Constraint::Length(columns), title: right(title), cell };
+    let column = |width: u16, title: &str, cell| Column { width, title: right(title), cell };
     let [name, number] = view.titles;
     let mark = |title: &str, column: Sort| match (view.sort == column, view.reversed) {
         (false, _) => title.to_owned(),
@@ -62,46 +65,45 @@ fn columns(width: u16, view: &View) -> Vec<Column> {
         (true, true) => format!("{title}▲"),
     };
     let mut columns = vec![
-        Column { width: Constraint::Min(8), title: Cell::new(mark(name, Sort::Name)), cell: name_cell },
-        column(NUMBER_WIDTH, number, |line, _, _| right(&line.number)),
         column(RATE_WIDTH, &mark("REQ/S", Sort::Rate), rate_cell),
+        column(TOTAL_WIDTH, &mark("TOTAL", Sort::Total), |line, _, _| right(&line.total)),
     ];
-    if width < MIDDLE {
-        columns.remove(1);
-    }
-    let numbers = NUMBER_WIDTH + RATE_WIDTH + TOTAL_WIDTH + SHARE_WIDTH + 5;
-    let numbers = if width < FULL { numbers } else { numbers + UNSYNCED_WIDTH + 1 };
-    if width >= WIDE {
-        let minute = width.saturating_sub(numbers + NAME_WIDTH).min(LENGTH as u16);
-        let title = Cell::new("LAST MINUTE");
-        columns.push(Column { width: Constraint::Length(minute), title, cell: minute_cell });
-    }
-    columns.push(column(TOTAL_WIDTH, &mark("TOTAL", Sort::Total), |line, _, _| right(&line.total)));
     if width >= MIDDLE {
+        columns.insert(0, column(NUMBER_WIDTH, number, |line, _, _| right(&line.number)));
         columns.push(column(SHARE_WIDTH, "SHARE", |line, _, _| right(&line.share)));
     }
     if width >= FULL {
         columns.push(column(UNSYNCED_WIDTH, "UNSYNCED", unsynced_cell));
     }
+    let others: u16 = columns.iter().map(|column| column.width + 1).sum();
+    let mut room = width.saturating_sub(others);
+    let longest = u16::try_from(view.widest).unwrap_or(u16::MAX).max(NAME_WIDTH);
+    let minute = room.saturating_sub(longest.saturating_add(1)).min(LENGTH as u16);
+    if width >= WIDE && minute >= MINUTE_WIDTH {
+        room -= minute + 1;
+        // Behind the rate.
+        columns.insert(2, Column { width: minute, title: Cell::new("LAST MINUTE"), cell: minute_cell });
+    }
+    columns.insert(0, Column { width: room, title: Cell::new(mark(name, Sort::Name)), cell: name_cell });
     columns
 }
 
 fn draw_table(frame: &mut Frame, area: Rect, view: &View) {
     let columns = columns(area.width, view);
-    let widths: Vec<_> = columns.iter().map(|column| column.width).collect();
-    let width = |column: &Column| match column.width {
-        Constraint::Length(width) => width,
-        _ => area.width,
-    };
-    let row = |line| Row::new(columns.iter().map(|column| (column.cell)(line, view, width(column))));
+    let widths: Vec<_> = columns.iter().map(|column| Constraint::Length(column.width)).collect();
+    let row = |line| Row::new(columns.iter().map(|column| (column.cell)(line, view, column.width)));
     let rows: Vec<_> = view.lines.iter().map(row).collect();
     let header = Row::new(columns.iter().map(|column| column.title.clone()));
     let header = header.style(Style::new().add_modifier(Modifier::REVERSED));
     frame.render_widget(Table::new(rows, widths).header(header).column_spacing(1), area);
 }
 
-fn name_cell(line: &view::Line, _: &View, _: u16) -> Cell<'static> {
-    Cell::new(line.name.clone())
+fn name_cell(line: &view::Line, view: &View, width: u16) -> Cell<'static> {
+    Cell::new(match view.by {
+        Grouping::Container => shortened_container(&line.name, width.into()),
+        Grouping::Process => shortened_command(&line.name, width.into()),
+        Grouping::Pod => shortened(&line.name, width.into()),
+    })
 }
 
 fn rate_cell(line: &view::Line, view: &View, _: u16) -> Cell<'static> {

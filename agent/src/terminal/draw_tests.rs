@@ -63,6 +63,29 @@ fn by_container_and_pod() {
     check("screen-pods.txt", (100, 14), &controls);
 }
 
+/// Two replicas of one deployment, as Kubernetes calls them, at the widths that terminals have.
+#[test]
+fn replicas_look_different_at_every_width() {
+    let replica = |pid, end: &str| {
+        placed(process(pid, &[5.0; 61], 7), &format!("storefront-checkout-7d9c6b5f4d-{end}"), Some('a'))
+    };
+    let overview = Overview::new(&snapshot(vec![replica(1, "abcde"), replica(2, "xyzzy")]), &Facts::default());
+    let screen = |by, width| {
+        let controls = Controls { by, ..Controls::default() };
+        let mut terminal = Terminal::new(TestBackend::new(width, 10)).unwrap();
+        terminal.draw(|frame| draw(frame, &View::new(&overview, &controls, vec![], (10, false)))).unwrap();
+        terminal.backend().to_string()
+    };
+    for (by, width) in [Grouping::Pod, Grouping::Container].into_iter().flat_map(|by| (80..=160).map(move |w| (by, w)))
+    {
+        let screen = screen(by, width);
+        assert!(screen.contains("abcde") && screen.contains("xyzzy"), "{width}: {screen}");
+        assert!(width < 120 || screen.contains("shop/storefront-checkout-7d9c6b5f4d-abcde"), "{screen}");
+    }
+    golden::check("screen-replicas-80.txt", &screen(Grouping::Container, 80));
+    golden::check("screen-replicas-120.txt", &screen(Grouping::Pod, 120));
+}
+
 #[test]
 fn filtered_and_paused() {
     let typing = Controls { filter: "web".into(), typing: true, ..Controls::default() };

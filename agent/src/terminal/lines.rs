@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::controls::Controls;
 use super::view::share;
-use crate::counting::identity::printable;
 use crate::counting::overview::{Overview, Row};
+use crate::printable::printable;
 
 /// What is printed once, above the lines of all ticks.
 #[must_use]
@@ -29,7 +29,7 @@ pub fn lines(overview: &Overview, controls: &Controls, count: usize) -> String {
 }
 
 fn line([at, rate, total, share, pid]: [&str; 5], name: &str) -> String {
-    format!("{at:<24} {rate:>10} {total:>12} {share:>6} {pid:>8} {}\n", printable(name))
+    printable(&format!("{at:<24} {rate:>10} {total:>12} {share:>6} {pid:>8} {name}")) + "\n"
 }
 
 /// One tick as a line of JSON.
@@ -99,8 +99,8 @@ pub fn json(overview: &Overview, controls: &Controls) -> String {
         left_out: table.left_out,
         rows: rows.collect(),
     };
-    let json = serde_json::to_string(&tick).expect("strings and numbers cannot fail");
-    format!("{json}\n")
+    // In strings of JSON all but ASCII's control characters may stand as they are.
+    printable(&serde_json::to_string(&tick).expect("strings and numbers cannot fail")) + "\n"
 }
 
 #[cfg(test)]
@@ -135,9 +135,11 @@ mod tests {
     #[test]
     fn a_name_stays_in_its_line() {
         let mut overview = overview();
-        overview.tables[0].rows[0].name = "a\nb\u{1b}[2J".into();
+        overview.tables[0].rows[0].name = "a\nb\u{1b}[2J\u{9b}\u{202e}c".into();
+        (overview.at, overview.host) = ("now\u{202e}\n".into(), "node\u{2028}".into());
         let controls = Controls::default();
         let text = lines(&overview, &controls, 9) + &json(&overview, &controls);
-        assert!(text.lines().count() == 5 && !text.contains('\u{1b}'), "{text}");
+        let raw = ['\u{1b}', '\u{9b}', '\u{202e}', '\u{2028}'];
+        assert!(text.lines().count() == 5 && !text.contains(raw), "{text:?}");
     }
 }

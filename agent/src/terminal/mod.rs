@@ -4,6 +4,7 @@ mod controls;
 mod draw;
 pub mod lines;
 mod screen;
+mod shorten;
 mod view;
 mod when;
 

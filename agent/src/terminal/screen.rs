@@ -1,7 +1,9 @@
 //! The live table on a terminal. EDGE.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use ratatui::Terminal;
@@ -17,6 +19,13 @@ use crate::shutdown::Shutdown;
 
 /// Keys that wait to be looked at; somebody who types faster waits.
 const PENDING_KEYS: usize = 16;
+
+/// What `TERM` calls a terminal that can do nothing but print.
+const DUMB: &str = "dumb";
+/// A terminal says within this how large it is.
+const SIZE_WITHIN: Duration = Duration::from_secs(1);
+const SIZE_POLL: Duration = Duration::from_millis(20);
+const NO_SIZE: &str = "the terminal says that it has no columns or no rows (`stty columns 80 rows 24` gives it some)";
 
 /// What a person did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +43,26 @@ pub fn wanted(when: When) -> bool {
     match when {
         When::Always => true,
         When::Never => false,
-        When::Auto => io::stdout().is_terminal() && io::stdin().is_terminal(),
+        When::Auto if !io::stdout().is_terminal() || !io::stdin().is_terminal() => false,
+        When::Auto if std::env::var_os("TERM").is_some_and(|name| name == DUMB) => false,
+        When::Auto if !has_size() => {
+            // Where it cannot be said nobody can read it.
+            let _ = writeln!(io::stderr(), "{NO_SIZE}: lines instead of the live table");
+            false
+        }
+        When::Auto => true,
+    }
+}
+
+/// Whether the terminal has columns and rows. `kubectl exec` tells them a moment after the start.
+fn has_size() -> bool {
+    let asked = Instant::now();
+    loop {
+        match crossterm::terminal::size() {
+            Ok((0, _) | (_, 0)) if asked.elapsed() < SIZE_WITHIN => thread::sleep(SIZE_POLL),
+            // Where it cannot be asked, drawing says why.
+            size => return !matches!(size, Ok((0, _) | (_, 0))),
+        }
     }
 }
 
@@ -50,6 +78,9 @@ pub async fn run<T>(
     (controls, colour): (Controls, bool),
     shutdown: Shutdown,
 ) -> io::Result<()> {
+    if !has_size() {
+        return Err(io::Error::other(NO_SIZE));
+    }
     let mut terminal = ratatui::try_init()?;
     let _restored = Restored;
     show(&mut terminal, source, picture, (controls, colour), (inputs(), shutdown)).await.map_err(io::Error::other)
@@ -102,7 +133,7 @@ async fn show<B: Backend, T>(
 /// Reading keys blocks, so it has a thread of its own; it ends with the process.
 fn inputs() -> mpsc::Receiver<Input> {
     let (sender, receiver) = mpsc::channel(PENDING_KEYS);
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         while let Ok(event) = event::read() {
             if let Some(input) = meaning(&event)
                 && sender.blocking_send(input).is_err()

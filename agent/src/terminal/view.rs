@@ -1,5 +1,7 @@
 //! What the live table says, before anything is drawn. PURE.
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::controls::{Controls, Sort};
 use crate::counting::history::LENGTH;
 use crate::counting::overview::{Grouping, Overview, Row};
@@ -20,6 +22,9 @@ pub(super) struct View {
     pub(super) facts: Vec<String>,
     pub(super) certainty: String,
     pub(super) is_exact: bool,
+    pub(super) by: Grouping,
+    /// Columns that the longest name takes, shown or not.
+    pub(super) widest: usize,
     /// Titles of the first two columns.
     pub(super) titles: [&'static str; 2],
     pub(super) sort: Sort,
@@ -75,6 +80,8 @@ impl View {
             facts,
             is_exact: overview.exact,
             certainty: overview.certainty.clone(),
+            by: controls.by,
+            widest: rows.iter().map(|row| row.name.width()).max().unwrap_or_default(),
             titles: match controls.by {
                 Grouping::Process => ["PROCESS", "PID"],
                 Grouping::Container => ["CONTAINER", "PROCS"],

@@ -5,9 +5,12 @@
 //! The binary needs nothing beside itself, so that it also runs inside other kernels.
 
 mod certainty;
+mod cgroups;
 #[expect(dead_code, reason = "no case waits with it")]
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../hierarchy/mod.rs"]
+mod hierarchy;
 mod hostile;
 mod kinds;
 mod lab;
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         hostile::cases(),
         state::cases(),
         processes::cases(),
+        cgroups::cases(),
         load::cases(),
     ]
     .into_iter()

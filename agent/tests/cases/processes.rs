@@ -17,14 +17,17 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlag
 use crate::lab::{Case, Expected, Lab, elsewhere, here, is_this_binary, loopback};
 use crate::load;
 use crate::streams::GET;
+use crate::transports;
 
 /// What this binary does when a case starts it again.
 pub fn play(role: &str, arguments: &[String]) -> ExitCode {
     let done = match role {
         "read-stdin" => read_stdin(),
+        "read-in-cgroup" => read_in_cgroup(arguments.first().map_or("", String::as_str)),
         "receive-descriptor" => receive_descriptor(),
         "exec" => exec(),
         "nested-agent" => nested_agent(),
+        transports::WITHOUT_OPTIONS => transports::without_options(),
         load::CLIENTS => load::ten_thousand_clients(arguments.first().map_or("", String::as_str)),
         _ => Err(io::Error::other(format!("no role {role} {arguments:?}"))),
     };
@@ -93,7 +96,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("two processes one after another with the same PID", elsewhere(2), reused_pid),
         Case::new("a process of a PID namespace below", elsewhere(1), namespace_below),
         Case::new("an agent in a PID namespace: its own PIDs, beside this agent", elsewhere(1), |_| {
-            finish(unshared("nested-agent").stdin(Stdio::null()).spawn()?)
+            finish(unshared("--pid", "nested-agent").stdin(Stdio::null()).spawn()?)
         }),
     ]
 }
@@ -121,10 +124,15 @@ pub fn start(role: &str, arguments: &[String], stdin: impl Into<Stdio>) -> io::R
     this_binary().args(["--role", role]).args(arguments).stdin(stdin).spawn()
 }
 
-fn unshared(role: &str) -> Command {
+/// This binary in this role, in a namespace of its own.
+pub fn unshared(namespace: &str, role: &str) -> Command {
     let mut command = Command::new("unshare");
     let binary = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
-    command.args(["--pid", "--fork", "--mount-proc"]).arg(binary).args(["--role", role]);
+    command.arg(namespace).arg("--fork");
+    if namespace == "--pid" {
+        command.arg("--mount-proc");
+    }
+    command.arg(binary).args(["--role", role]);
     command
 }
 
@@ -135,6 +143,12 @@ pub fn finish(mut child: Child) -> io::Result<()> {
 
 fn read_stdin() -> io::Result<()> {
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
+}
+
+/// Moves itself into a cgroup, by its folder, before it reads.
+fn read_in_cgroup(folder: &str) -> io::Result<()> {
+    std::fs::write(format!("{folder}/cgroup.procs"), "0")?;
+    read_stdin()
 }
 
 fn exec() -> io::Result<()> {
@@ -202,7 +216,7 @@ fn reused_pid(lab: &mut Lab) -> io::Result<()> {
 fn namespace_below(lab: &mut Lab) -> io::Result<()> {
     let known = lab.read()?.processes;
     let (mut client, server) = loopback()?;
-    let mut child = unshared("read-stdin").stdin(Stdio::from(OwnedFd::from(server))).spawn()?;
+    let mut child = unshared("--pid", "read-stdin").stdin(Stdio::from(OwnedFd::from(server))).spawn()?;
     client.write_all(GET.as_bytes())?;
     let counted = loop {
         let new = lab.read()?.processes.into_iter().find(|process| known.iter().all(|old| old.key != process.key));

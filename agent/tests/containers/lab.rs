@@ -8,7 +8,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
-use agent::pods::cgroup_tree;
 use anyhow::{Context as _, Result, ensure};
 use rustix::fd::AsFd as _;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -23,6 +22,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::api_server::{ApiServer, Scenario};
 use crate::harness::wait_for;
+use crate::hierarchy;
 use crate::pod::{Placement, basis, bind, configuration};
 use crate::runc::{Container, Runc};
 
@@ -52,7 +52,7 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// Whether the cgroups that are mounted are those of version 2 alone.
 pub fn is_unified() -> bool {
     let mount = Path::new(CGROUPS);
-    cgroup_tree::unified(mount).as_deref() == Some(mount)
+    hierarchy::unified(mount).as_deref() == Some(mount)
 }
 
 /// How the node's kubelet names cgroups.

@@ -8,6 +8,8 @@
 mod api_server;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../hierarchy/mod.rs"]
+mod hierarchy;
 mod lab;
 mod pod;
 mod runc;
@@ -64,9 +66,7 @@ fn run(tally: &mut Tally) -> Result<()> {
             continue;
         }
         let lab = Lab::start(hierarchy, &image, ENTRY)?;
-        let what = |what: &str| format!("{what}, cgroups: {hierarchy:?}");
-        tally.check(&what("default values"), || as_rendered(&lab, &default));
-        tally.check(&what("without the node's cgroups"), || without_cgroups(&lab, &default));
+        tally.check(&format!("default values, cgroups: {hierarchy:?}"), || as_rendered(&lab, &default));
     }
     let lab = Lab::start(Hierarchy::AsHere, &image, ENTRY)?;
     tally.check("values counts-only", || without_api_server(&lab, &counts_only));
@@ -285,24 +285,6 @@ fn is_named(report: &Value, pod: &Pod, count: &str) -> Result<()> {
     }
     let parents = json!({"container": [format!("{};<container>", pod.id)], "pod": [format!("{};<pod>", pod.uid)]});
     ensure!(node["parents"] == parents, "{node}");
-    Ok(())
-}
-
-/// Living processes have their pod all the same, those that lived for less than a tick have none.
-fn without_cgroups(lab: &Lab, chart: &[Value]) -> Result<()> {
-    let mut pod = agent_pod(chart)?;
-    let mounts = pod["spec"]["containers"][0]["volumeMounts"].as_array_mut().context("no mounts")?;
-    mounts.retain(|mount| mount["name"] != "host-cgroup");
-    let (web, short) =
-        (Pod::new("web-1", "server", 1, Driver::Systemd), Pod::new("forks-1", "server", 3, Driver::Systemd));
-    let (nginx, forks) = (lab.nginx(&web)?, lab.forks(&short)?);
-    let mut agent = start_ready(lab, &pod)?;
-    send(forks.pid, 1)?;
-    send(nginx.pid, 7)?;
-    let report = wait_for_totals(&[(&web, "7")])?;
-    ensure!(total(&report, "Pod", &format!("{};<pod>", short.uid)).is_none(), "found without cgroups: {report}");
-    ensure!(agent.container.log().contains("no cgroup v2"), "{}", agent.container.log());
-    agent.container.stop()?;
     Ok(())
 }
 

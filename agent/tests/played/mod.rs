@@ -1,6 +1,7 @@
 //! A kernel that is played, for tests in the crate and beside it.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent::counting::counts::{Pid, ProcessCounts, Reading};
@@ -18,7 +19,7 @@ impl Probe for Steady {
             key: ProcessKey { start_ns: 1, tgid: 1, reserved: 0 },
             pid: Some(Pid(1)),
             command: "server".into(),
-            cgroup_id: 0,
+            candidates: Arc::default(),
             counts: Counts { requests: [0, self.0, 0], unsynced: 0 },
         };
         Ok(Reading { at, processes: vec![process], ..Reading::default() })

@@ -79,7 +79,8 @@ fn containers_pods_and_the_host_have_the_sums_of_their_processes() {
 /// What ended processes left in the cgroup where `like` is, quiet for this long.
 fn left(like: &Process, rates: [f32; REPEATED_TICKS], total: u64, quiet_ticks: u32) -> PlacedRemains {
     let totals = Counts { requests: [0, total, 0], unsynced: 0 };
-    PlacedRemains { remains: Remains { candidates: [].into(), totals, rates, quiet_ticks }, place: like.place.clone() }
+    let remains = Remains { candidates: [].into(), totals, rates, quiet_ticks };
+    PlacedRemains { remains, place: like.place.clone(), standing: like.standing, is_there: true }
 }
 
 #[test]

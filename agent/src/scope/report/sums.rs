@@ -115,7 +115,8 @@ pub fn sums<'a, K: Hash + Eq>(
         by_key.entry(key).or_insert_with(|| Sum::new(place)).add(rates, process.requests());
     }
     let ended = || {
-        let placed = snapshot.remains.iter().filter_map(|ended| Some((ended, ended.place.as_deref()?)));
+        let there = snapshot.remains.iter().filter(|ended| ended.is_there);
+        let placed = there.filter_map(|ended| Some((ended, ended.place.as_deref()?)));
         placed.filter_map(|(ended, place)| Some((ended, place, key(place)?)))
     };
     for (_, place, key) in ended().filter(|(ended, ..)| ended.remains.quiet_ticks < ENDED_SHOWN_TICKS) {

@@ -50,11 +50,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* Cgroups are of use where there are pods to name. */}}
-{{- define "scope-http-requests.cgroupRoot" -}}
-{{- if .Values.kubernetes.enabled }}{{ .Values.kubernetes.cgroupRoot }}{{ end }}
-{{- end }}
-
 {{/* A command that asks the running agent over its socket. */}}
 {{- define "scope-http-requests.ask" -}}
 - /scope-http-requests
