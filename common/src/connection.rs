@@ -44,6 +44,17 @@ pub enum Arrival {
     Lost(Failure),
 }
 
+/// What became of bytes that never passed the hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The reader took them in another way.
+    Unseen,
+    /// They were urgent: the reader's stream has not got them.
+    Urgent,
+    /// Some of them were.
+    Unclear,
+}
+
 impl Connection {
     /// The position of a read on an `AF_UNIX` stream, which has no sequence numbers: `consumed` bytes
     /// of the buffer were read before, `length` are being read, and `buffer_length` are in it. What
@@ -74,9 +85,9 @@ impl Connection {
     }
 
     /// Takes note of a read of `length` bytes at `position`, on a socket that has `sent` so many
-    /// bytes (modulo 2^32).
+    /// bytes (modulo 2^32). `missing` is asked about a gap.
     #[inline(always)]
-    pub fn arrive(&mut self, position: u64, length: u32, sent: u32) -> Arrival {
+    pub fn arrive(&mut self, position: u64, length: u32, sent: u32, missing: impl FnOnce(u64) -> Missing) -> Arrival {
         if self.stream.is_settled() {
             return Arrival::Ignore;
         }
@@ -93,12 +104,17 @@ impl Connection {
             return Arrival::Process((expected - position) as u32);
         }
         let gap = position - expected;
-        if self.stream.skips() && gap <= self.stream.left {
-            self.stream.skip(gap);
-            return Arrival::Process(0);
-        }
-        let cause = if expected == 0 && self.stream.phase == Phase::Begin { Failure::Joined } else { Failure::Gap };
-        self.stream = Stream::unsynced();
+        let cause = match missing(gap) {
+            Missing::Urgent => return Arrival::Process(0),
+            Missing::Unclear => Failure::UrgentData,
+            Missing::Unseen if self.stream.skips() && gap <= self.stream.left => {
+                self.stream.skip(gap);
+                return Arrival::Process(0);
+            }
+            Missing::Unseen if expected == 0 && self.stream.phase == Phase::Begin => Failure::Joined,
+            Missing::Unseen => Failure::Gap,
+        };
+        self.lose_certainty(cause);
         self.sent = sent;
         Arrival::Lost(cause)
     }
@@ -126,6 +142,12 @@ impl Connection {
     pub fn end_try(&mut self) {
         self.stream = self.stream.tried();
     }
+
+    /// Nothing is known from here on, until the connection becomes certain again: if it may, after this cause.
+    #[inline(always)]
+    pub fn lose_certainty(&mut self, cause: Failure) {
+        self.stream = if cause.comes_back() { Stream::unsynced() } else { Stream::given_up() };
+    }
 }
 
 #[cfg(test)]
@@ -135,13 +157,17 @@ mod tests {
 
     const BUFFER: u32 = 100;
 
+    fn unseen(_: u64) -> Missing {
+        Missing::Unseen
+    }
+
     /// Reads of (consumed before, length), each with what comes of it.
     #[track_caller]
     fn check_unix(reads: &[(u32, u32, Arrival)]) {
         let mut connection = Connection::default();
         for (index, (consumed, length, expected)) in reads.iter().enumerate() {
             let position = connection.unix_position(*consumed, *length, BUFFER);
-            assert_eq!(connection.arrive(position, *length, 0), *expected, "read {index}");
+            assert_eq!(connection.arrive(position, *length, 0, unseen), *expected, "read {index}");
             if connection.stream.phase == Phase::Begin {
                 connection.stream.phase = Phase::Start;
             }
@@ -168,7 +194,7 @@ mod tests {
         let mut connection = Connection { joined: 1, ..Connection::default() };
         let mut read = || {
             let position = connection.unix_position(0, BUFFER, BUFFER);
-            connection.arrive(position, BUFFER, connection.sent + 1)
+            connection.arrive(position, BUFFER, connection.sent + 1, unseen)
         };
         assert_eq!(read(), Arrival::Lost(Failure::Joined));
         assert_eq!(read(), Arrival::Try);
@@ -190,10 +216,10 @@ mod tests {
     #[test]
     fn another_protocol_is_tried_some_times_only() {
         let mut connection = Connection::default();
-        assert_eq!(connection.arrive(0, 1, 0), Arrival::Process(0));
+        assert_eq!(connection.arrive(0, 1, 0, unseen), Arrival::Process(0));
         connection.stream = Stream { phase: Phase::Unsynced, last_stream: TRIES, ..Stream::default() };
         for answers in 1..=TRIES {
-            assert_eq!(connection.arrive(answers.into(), 1, answers), Arrival::Try, "answer {answers}");
+            assert_eq!(connection.arrive(answers.into(), 1, answers, unseen), Arrival::Try, "answer {answers}");
             connection.end_try();
         }
         assert_eq!(connection.stream.phase, Phase::NotHttp);
@@ -203,7 +229,7 @@ mod tests {
     fn what_was_certain_is_tried_as_often_as_it_takes() {
         let mut connection = Connection { stream: Stream::unsynced(), ..Connection::default() };
         for answers in 1..100_u32 {
-            assert_eq!(connection.arrive(answers.into(), 1, answers), Arrival::Try, "answer {answers}");
+            assert_eq!(connection.arrive(answers.into(), 1, answers, unseen), Arrival::Try, "answer {answers}");
             connection.end_try();
         }
     }
@@ -211,14 +237,37 @@ mod tests {
     #[test]
     fn positions_tell_peeks_gaps_and_overlaps() {
         let mut connection = Connection::default();
-        assert_eq!(connection.arrive(0, 10, 0), Arrival::Process(0));
-        assert_eq!(connection.arrive(0, 10, 0), Arrival::Ignore, "read after a peek");
-        assert_eq!(connection.arrive(5, 10, 0), Arrival::Process(5), "a longer read after a peek");
+        assert_eq!(connection.arrive(0, 10, 0, unseen), Arrival::Process(0));
+        assert_eq!(connection.arrive(0, 10, 0, unseen), Arrival::Ignore, "read after a peek");
+        assert_eq!(connection.arrive(5, 10, 0, unseen), Arrival::Process(5), "a longer read after a peek");
         connection.stream = Stream { phase: Phase::Body, left: 20, ..Stream::default() };
-        assert_eq!(connection.arrive(25, 20, 0), Arrival::Process(0), "a gap within a body");
+        assert_eq!(connection.arrive(25, 20, 0, unseen), Arrival::Process(0), "a gap within a body");
         assert_eq!(connection.stream.left, 10);
-        assert_eq!(connection.arrive(60, 1, 7), Arrival::Lost(Failure::Gap), "a gap beyond the body");
-        assert_eq!(connection.arrive(61, 1, 7), Arrival::Ignore, "nothing was sent");
-        assert_eq!(connection.arrive(62, 1, 8), Arrival::Try, "an answer was sent");
+        assert_eq!(connection.arrive(60, 1, 7, unseen), Arrival::Lost(Failure::Gap), "a gap beyond the body");
+        assert_eq!(connection.arrive(61, 1, 7, unseen), Arrival::Ignore, "nothing was sent");
+        assert_eq!(connection.arrive(62, 1, 8, unseen), Arrival::Try, "an answer was sent");
+    }
+
+    #[test]
+    fn an_urgent_byte_is_no_part_of_a_body() {
+        let body = Stream { phase: Phase::Body, left: 20, ..Stream::default() };
+        let after = |missing| {
+            let mut connection = Connection { next: 10, stream: body, ..Connection::default() };
+            (connection.arrive(11, 5, 0, |_| missing), connection.stream)
+        };
+        assert_eq!(after(Missing::Urgent), (Arrival::Process(0), body));
+        assert_eq!(after(Missing::Unseen), (Arrival::Process(0), Stream { left: 19, ..body }));
+        let (arrival, stream) = after(Missing::Unclear);
+        assert_eq!((arrival, stream.phase), (Arrival::Lost(Failure::UrgentData), Phase::GivenUp));
+    }
+
+    #[test]
+    fn what_the_sender_brought_about_does_not_come_back() {
+        for cause in Failure::ALL {
+            let mut connection = Connection { next: 10, ..Connection::default() };
+            connection.lose_certainty(*cause);
+            let arrival = connection.arrive(10, 5, 1, unseen);
+            assert_eq!(arrival == Arrival::Try, cause.comes_back(), "{cause:?}: {arrival:?}");
+        }
     }
 }

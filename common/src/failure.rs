@@ -64,6 +64,26 @@ failures! {
         "Data arrived over a transport whose stream position the probe cannot follow (MPTCP); it is not counted.";
     NoRequestLine = "no_request_line",
         "A connection began as HTTP/1 does (a word, a blank) with a line that is no request line; it is counted from its next certain request on.";
+    UrgentData = "urgent_data",
+        "Several bytes are missing from a stream that carried TCP urgent data: which of them were urgent, and so no part of it, is not known.";
+}
+
+impl Failure {
+    /// Whether a connection may become certain again, at a request line that follows an answer. Not where the *sender*
+    /// can bring it about: what looks like a request then may be what it sends as a body, to a server that answers all the
+    /// while.
+    #[inline(always)]
+    #[must_use]
+    pub const fn comes_back(self) -> bool {
+        !matches!(
+            self,
+            Self::MalformedRequest
+                | Self::MalformedFraming
+                | Self::MalformedFrame
+                | Self::StepBudget
+                | Self::UrgentData
+        )
+    }
 }
 
 #[cfg(test)]

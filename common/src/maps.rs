@@ -27,6 +27,8 @@ pub mod names {
     pub const FREE_SLOTS: &str = "FREE_SLOTS";
     /// One `Events`, per CPU.
     pub const EVENTS: &str = "EVENTS";
+    /// What the agent tells the probe while it runs, see [`told`](super::told).
+    pub const TOLD: &str = "TOLD";
 }
 
 /// A process as the kernel knows it, for as long as the machine runs: PIDs return, this does not.
@@ -94,6 +96,18 @@ pub struct Counts {
     pub requests: [u64; Version::ALL.len()],
     /// How often a connection of this process that had carried a request became unsynced.
     pub unsynced: u64,
+}
+
+/// Numbers that the agent tells the probe while it runs, by their index.
+pub mod told {
+    /// The inode number, modulo 2^32, of a socket that was opened when the probe was attached already. The kernel counts
+    /// upwards, each CPU in a stretch of its own: who has a higher number is younger still; of who has a lower one nothing
+    /// is known. 0: of none anything is known.
+    pub const FIRST_INODE: u32 = 0;
+    /// How many more connections there is memory for, as an `i64`.
+    pub const ROOM: u32 = 1;
+    /// How many numbers there are.
+    pub const COUNT: u32 = 2;
 }
 
 /// A slot in which something was counted since the agent last cleared this; 0 where nothing was.

@@ -17,6 +17,8 @@ pub enum Phase {
     NotHttp,
     /// The connection left HTTP after a request (CONNECT, an accepted `Upgrade`).
     Tunnel,
+    /// What comes next is not known, and nothing that the sender could not feign would tell.
+    GivenUp,
     /// What comes next is not known.
     Unsynced,
     /// `left` bytes of a request's body.
@@ -139,7 +141,7 @@ impl Phase {
     #[inline(always)]
     #[must_use]
     pub const fn reads_on(self) -> bool {
-        !matches!(self, Self::NotHttp | Self::Tunnel | Self::Unsynced)
+        !matches!(self, Self::NotHttp | Self::Tunnel | Self::GivenUp | Self::Unsynced)
     }
 }
 
@@ -152,6 +154,12 @@ impl Stream {
     #[inline(always)]
     pub(crate) const fn unsynced() -> Self {
         Self::at(Phase::Unsynced, 0)
+    }
+
+    /// And does not matter any more.
+    #[inline(always)]
+    pub(crate) const fn given_up() -> Self {
+        Self::at(Phase::GivenUp, 0)
     }
 
     /// May be at the start of a request again.
@@ -178,7 +186,7 @@ impl Stream {
     #[inline(always)]
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        matches!(self.phase, Phase::NotHttp | Phase::Tunnel)
+        matches!(self.phase, Phase::NotHttp | Phase::Tunnel | Phase::GivenUp)
     }
 
     /// The next `left` bytes can be passed over unread.
@@ -216,10 +224,10 @@ impl Stream {
     }
 }
 
-/// Gives the stream up until it becomes certain again.
+/// Gives the stream up: until it becomes certain again, where it may.
 #[inline(always)]
 pub(crate) const fn fail(stream: &mut Stream, cause: Failure) -> Event {
-    stream.enter(Phase::Unsynced);
+    stream.enter(if cause.comes_back() { Phase::Unsynced } else { Phase::GivenUp });
     stream.last_stream = 0;
     Event::failed(cause)
 }

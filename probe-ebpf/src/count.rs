@@ -46,11 +46,28 @@ pub(crate) fn found(connection: &mut Connection, job: &Job) -> Option<()> {
 pub(crate) fn failure(connection: &mut Connection, cause: u32) {
     count_failure(cause);
     let (key, _) = current_process();
-    if connection.process == key
-        && let Some(counts) = slot(connection.slot)
+    if connection.process == key {
+        note_unsynced(connection.slot, &key);
+    }
+}
+
+/// Counts a loss where there is no connection to be kept: for the current process if it has counted a request on another.
+#[inline(never)]
+pub(crate) fn failure_of_process(cause: u32) {
+    count_failure(cause);
+    let (key, _) = current_process();
+    if let Some(slot) = lookup(&key) {
+        note_unsynced(slot, &key);
+    }
+}
+
+#[inline(always)]
+fn note_unsynced(slot: u32, key: &ProcessKey) {
+    if holds(slot, key)
+        && let Some(counts) = counts(slot)
     {
         counts.unsynced += 1;
-        mark(connection.slot);
+        mark(slot);
     }
 }
 
@@ -65,19 +82,32 @@ fn current_process() -> (ProcessKey, *const u8) {
 }
 
 /// The counts of the current process. Its slot is kept with the connection: the table is asked
-/// once for a connection and a process.
+/// once for a connection and a process, unless the agent has given the slot up.
 #[inline(always)]
 fn current<'a>(connection: &mut Connection) -> Option<&'a mut Counts> {
     let (key, leader) = current_process();
-    if connection.process != key {
-        connection.slot = find_slot(&key, leader)?;
+    if connection.process != key || !holds(connection.slot, &key) {
+        let slot = find_slot(&key, leader)?;
+        if !holds(slot, &key) {
+            return None;
+        }
+        connection.slot = slot;
         connection.process = key;
     }
-    slot(connection.slot)
+    counts(connection.slot)
+}
+
+/// Whether the slot is this process's. The agent takes the name off one that it gives up, a second before others may
+/// have it.
+#[inline(always)]
+fn holds(slot: u32, key: &ProcessKey) -> bool {
+    // SAFETY: an element of the map, which never goes. Its key changes only while nobody counts in it.
+    let holder = PROCESSES.get_ptr(slot).map(|process| unsafe { &(*process).key });
+    holder.is_some_and(|holder| holder.start_ns == key.start_ns && holder.tgid == key.tgid)
 }
 
 #[inline(always)]
-fn slot<'a>(slot: u32) -> Option<&'a mut Counts> {
+fn counts<'a>(slot: u32) -> Option<&'a mut Counts> {
     // SAFETY: per CPU, and one program at a time runs on a CPU.
     unsafe { COUNTS.get_ptr_mut(slot)?.as_mut() }
 }

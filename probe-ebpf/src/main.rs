@@ -102,7 +102,11 @@ fn received<const PROGRAM: u32>(skb: *const u8, length: i32, hold: u32, reader: 
 #[inline(always)]
 fn process<const PROGRAM: u32>(skb: *const u8, length: u32, hold: u32, reader: &impl Reader) -> Option<()> {
     let socket = socket::Socket::of(skb)?;
-    let connection = maps::connection(socket.address())?;
+    let address = socket.address();
+    let connection = match maps::connection(address) {
+        Some(connection) => connection,
+        None => socket.begin()?,
+    };
     if hold != 0 && socket.is_unix() && !connection.takes_turn(PROGRAM == FIRST) || connection.stream.is_settled() {
         return None;
     }
@@ -110,7 +114,7 @@ fn process<const PROGRAM: u32>(skb: *const u8, length: u32, hold: u32, reader: &
     if !reader.suits(place.skb_offset) {
         return None;
     }
-    let (offset, trial) = match connection.arrive(place.position, length, place.sent) {
+    let (offset, trial) = match connection.arrive(place.position, length, place.sent, |gap| socket.missing(gap)) {
         Arrival::Ignore => return None,
         Arrival::Process(offset) => (offset, false),
         Arrival::Try => (0, true),
@@ -125,5 +129,9 @@ fn process<const PROGRAM: u32>(skb: *const u8, length: u32, hold: u32, reader: &
         return None;
     }
     let found = reader::process(reader, place.skb_offset, read, connection, trial)?;
-    count::found(connection, found)
+    count::found(connection, found)?;
+    if connection.stream.is_settled() {
+        socket::settle(address);
+    }
+    Some(())
 }

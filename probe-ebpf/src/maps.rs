@@ -2,11 +2,13 @@
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_SK_STORAGE_GET_F_CREATE};
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, SkStorage, Stack};
-use aya_ebpf::helpers::bpf_sk_storage_get;
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_sk_storage_delete, bpf_sk_storage_get};
 use aya_ebpf::macros::btf_map;
 use common::connection::Connection;
 use common::failure::Failure;
-use common::maps::{Counts, Events, MARKED, MAX_PROCESSES, Process, ProcessKey};
+use common::maps::{Counts, Events, MARKED, MAX_PROCESSES, Process, ProcessKey, told};
+use core::arch::asm;
+use core::ffi::c_void;
 use core::ptr::{from_ref, null_mut};
 
 use crate::kernel::bounded;
@@ -40,20 +42,78 @@ pub(crate) static FREE_SLOTS: Stack<u32, { MAX_PROCESSES as usize }> = Stack::ne
 #[btf_map]
 static EVENTS: PerCpuArray<Events, 1> = PerCpuArray::new();
 
-/// The state of the connection whose storage is at `socket`.
+/// What the agent tells: it maps it into its memory.
+#[btf_map]
+static TOLD: Array<u64, { told::COUNT as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// The state of the connection whose storage is at `socket`, if it has any.
 #[inline(always)]
 pub(crate) fn connection<'a>(socket: *const u8) -> Option<&'a mut Connection> {
-    let map = from_ref(&CONNECTIONS).cast_mut().cast();
+    storage(socket, 0)
+}
+
+/// Makes room for a connection's state. What that lacks is counted as a loss.
+#[inline(always)]
+pub(crate) fn new_connection<'a>(socket: *const u8) -> Option<&'a mut Connection> {
+    if takes_room()
+        && let Some(connection) = storage(socket, BPF_SK_STORAGE_GET_F_CREATE.into())
+    {
+        return Some(connection);
+    }
+    count_failure(Failure::StorageFull as u32);
+    None
+}
+
+/// Gives a connection's state back. Nothing may be done with it any more.
+#[inline(always)]
+pub(crate) fn drop_connection(socket: *const u8) {
+    // SAFETY: the verifier admits only a socket here.
+    unsafe { bpf_sk_storage_delete(connections(), socket.cast_mut().cast()) };
+}
+
+#[inline(always)]
+fn storage<'a>(socket: *const u8, flags: u64) -> Option<&'a mut Connection> {
     // SAFETY: the verifier admits only a socket here. The storage lives as long as the socket, and
     // the socket's lock, which the reader holds, makes this the only reference.
-    let found = unsafe {
-        let address = bpf_sk_storage_get(map, socket.cast_mut().cast(), null_mut(), BPF_SK_STORAGE_GET_F_CREATE.into());
+    unsafe {
+        let address = bpf_sk_storage_get(connections(), socket.cast_mut().cast(), null_mut(), flags);
         address.cast::<Connection>().as_mut()
-    };
-    if found.is_none() {
-        count_failure(Failure::StorageFull as u32);
     }
-    found
+}
+
+#[inline(always)]
+fn connections() -> *mut c_void {
+    from_ref(&CONNECTIONS).cast_mut().cast()
+}
+
+/// Has the kernel give the socket a number, if it has none: a mark that takes no memory. Others who ask for that
+/// number, as `ss` does, leave the same mark.
+#[inline(always)]
+pub(crate) fn note_seen(socket: *const u8) {
+    // SAFETY: the verifier admits only a socket here.
+    unsafe { bpf_get_socket_cookie(socket.cast_mut().cast()) };
+}
+
+/// Something that the agent tells.
+#[inline(always)]
+pub(crate) fn told(index: u32) -> u64 {
+    // SAFETY: an element of the map, which is aligned and never goes; words are written whole.
+    TOLD.get_ptr_mut(index).map_or(0, |told| unsafe { told.read_volatile() })
+}
+
+/// Takes the room that one connection needs.
+#[inline(always)]
+fn takes_room() -> bool {
+    let Some(room) = TOLD.get_ptr_mut(told::ROOM) else { return false };
+    // SAFETY: an element of the map, which is aligned and never goes; other CPUs and the agent change it as this
+    // does, whole.
+    unsafe {
+        if room.cast::<i64>().read_volatile() <= 0 {
+            return false;
+        }
+        asm!("lock *(u64 *)({room} + 0) += {less}", room = in(reg) room, less = in(reg) -1_i64, options(nostack));
+    }
+    true
 }
 
 /// Tells the agent that something was counted in this slot. *After* it was counted; what the agent owes to that is

@@ -1,4 +1,4 @@
-//! Marks the `AF_UNIX` connections that are older than the probe: they have no position to tell.
+//! Marks the `AF_UNIX` connections that are older than the probe: they have no position to tell. A mark takes no memory.
 
 use aya_ebpf::helpers::bpf_sock_from_file;
 
@@ -31,7 +31,7 @@ fn mark(file: *mut u8) -> Option<()> {
     }
     let socket = member(socket, offset!(socket_sk));
     if let Socket::Unix(address) = Socket::from(socket)? {
-        maps::connection(address)?.joined = 1;
+        maps::note_seen(address);
     }
     Some(())
 }

@@ -1,17 +1,21 @@
 //! Which socket a buffer belongs to, and where in its stream the buffer stands.
 
 use aya_ebpf::helpers::bpf_skc_to_tcp_sock;
-use common::connection::Connection;
+use common::connection::{Connection, Missing};
 use common::failure::Failure;
+use common::maps::told;
+use common::stream::Phase;
 
 use crate::kernel::{constant, member, offset, read_only_cast};
-use crate::maps::lose;
-use crate::syscall;
+use crate::maps::{self, lose};
+use crate::{count, syscall};
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
+/// `SOCK_URGINLINE` of `enum sock_flags`, as a bit.
+const URGENT_INLINE: u64 = 1 << 2;
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_MPTCP: u16 = 262;
 
@@ -35,7 +39,12 @@ pub(crate) struct Place {
 impl Socket {
     #[inline(always)]
     pub(crate) fn of(skb: *const u8) -> Option<Self> {
-        Self::from(member(skb, offset!(skb_sk)))
+        let socket: *const u8 = member(skb, offset!(skb_sk));
+        let of = Self::from(socket);
+        if of.is_none() && !socket.is_null() && is_mptcp(socket) {
+            count::failure_of_process(Failure::UnsupportedTransport as u32);
+        }
+        of
     }
 
     #[inline(always)]
@@ -43,12 +52,15 @@ impl Socket {
         if socket.is_null() {
             return None;
         }
+        // A raw socket may have TCP's number and is none: it is shorter, too.
+        if member::<u16>(socket, offset!(sock_type)) != SOCK_STREAM {
+            return None;
+        }
         let protocol: u16 = member(socket, offset!(sock_protocol));
         let family: u16 = member(socket, offset!(sock_family));
         match (family, protocol) {
             (AF_INET | AF_INET6, IPPROTO_TCP) => Some(Self::Tcp(socket)),
-            (AF_INET | AF_INET6, IPPROTO_MPTCP) => lose(Failure::UnsupportedTransport),
-            (AF_UNIX, _) if member::<u16>(socket, offset!(sock_type)) == SOCK_STREAM => Some(Self::Unix(socket)),
+            (AF_UNIX, _) => Some(Self::Unix(socket)),
             _ => None,
         }
     }
@@ -65,14 +77,42 @@ impl Socket {
         }
     }
 
+    /// Makes the state of a connection that has none, if it is to have any.
+    ///
+    /// A TCP connection has none before its first read, and once it is settled: then it is marked. A position tells
+    /// the two apart, and both from one whose first bytes were missed.
+    #[inline(always)]
+    pub(crate) fn begin<'a>(&self) -> Option<&'a mut Connection> {
+        match *self {
+            Self::Tcp(socket) => begin_tcp(socket),
+            Self::Unix(socket) => begin_unix(socket),
+        }
+    }
+
     /// Where a read of `length` bytes stands; `None` when the bytes will come again.
     #[inline(always)]
     pub(crate) fn place(&self, skb: *const u8, length: u32, connection: &mut Connection) -> Option<Place> {
         match *self {
-            Self::Tcp(socket) => tcp_place(socket, skb),
+            Self::Tcp(socket) => tcp_place(socket, skb, length),
             Self::Unix(_) => unix_place(skb, length, connection),
         }
     }
+
+    /// What became of the `gap` bytes before a read, which never passed the hook.
+    #[inline(always)]
+    pub(crate) fn missing(&self, gap: u64) -> Missing {
+        match *self {
+            Self::Tcp(socket) => tcp_sock(socket).map_or(Missing::Unseen, |tcp| tcp_missing(socket, tcp, gap)),
+            Self::Unix(_) => Missing::Unseen,
+        }
+    }
+}
+
+#[inline(always)]
+fn is_mptcp(socket: *const u8) -> bool {
+    member::<u16>(socket, offset!(sock_protocol)) == IPPROTO_MPTCP
+        && member::<u16>(socket, offset!(sock_type)) == SOCK_STREAM
+        && member::<u16>(socket, offset!(sock_family)) != AF_UNIX
 }
 
 /// Whether a buffer belongs to an `AF_UNIX` socket.
@@ -82,25 +122,135 @@ pub(crate) fn is_unix(skb: *const u8) -> bool {
     !socket.is_null() && member::<u16>(socket, offset!(sock_family)) == AF_UNIX
 }
 
-/// `copied_seq` is the sequence number of the next byte that the reader gets. Bytes received less
-/// those still unread make it a position that neither wraps nor starts anywhere but at 0.
-#[inline(always)]
-fn tcp_place(socket: *const u8, skb: *const u8) -> Option<Place> {
+/// A function of its own, like others that are seldom called: what the verifier knows in it is gone where it returns,
+/// and what follows is not looked at once more.
+#[inline(never)]
+fn begin_unix<'a>(socket: *const u8) -> Option<&'a mut Connection> {
+    let is_old = is_marked(socket) && !is_young(socket);
+    let connection = maps::new_connection(socket)?;
+    connection.joined = is_old.into();
+    Some(connection)
+}
+
+/// Nothing more is to be found in the stream whose state is kept at this socket. (What kind of socket it is, is asked
+/// again: were it still known here, all before would be verified once for each kind.)
+#[inline(never)]
+pub(crate) fn settle(socket: *const u8) {
+    if member::<u16>(socket, offset!(sock_family)) != AF_UNIX && is_young(socket) {
+        note_seen(socket);
+        maps::drop_connection(socket);
+    }
+}
+
+#[inline(never)]
+fn begin_tcp<'a>(socket: *const u8) -> Option<&'a mut Connection> {
     let tcp = tcp_sock(socket)?;
+    let (is_first, is_young) = (tcp_position(tcp) == 0, is_young(socket));
+    if is_young && !is_first && is_marked(socket) {
+        return None;
+    }
+    let is_client = is_first && is_client(socket, tcp);
+    if is_young && is_client {
+        note_seen(socket);
+        return None;
+    }
+    let Some(connection) = maps::new_connection(socket) else {
+        // Said once a connection.
+        note_seen(socket);
+        return None;
+    };
+    if is_client {
+        connection.stream.phase = Phase::NotHttp;
+    }
+    Some(connection)
+}
+
+/// Who connected, and sent before it was sent anything, is no server. What was accepted has its listener's backlog.
+#[inline(always)]
+fn is_client(socket: *const u8, tcp: *const u8) -> bool {
+    member::<u32>(socket, offset!(sock_max_ack_backlog)) == 0 && member::<u64>(tcp, offset!(tcp_bytes_sent)) != 0
+}
+
+/// Whether the socket was opened after the probe was attached; false where that is not known.
+#[inline(always)]
+fn is_young(socket: *const u8) -> bool {
+    /// More sockets than that after the first one, numbers may be those of old ones.
+    const KNOWN: u32 = 1 << 30;
+    let first = maps::told(told::FIRST_INODE) as u32;
+    let file: *const u8 = member(member(socket, offset!(sock_socket)), offset!(socket_file));
+    let number: u64 = member(member(file, offset!(file_inode)), offset!(inode_number));
+    first != 0 && number != 0 && (number as u32).wrapping_sub(first) < KNOWN
+}
+
+/// Leaves the mark. The helper takes no socket that the verifier knows to be protected by RCU, as a buffer's is; but one
+/// that was come to over the socket's file, which is the same.
+#[inline(always)]
+fn note_seen(socket: *const u8) {
+    maps::note_seen(member(member(socket, offset!(sock_socket)), offset!(socket_sk)));
+}
+
+/// Whether the socket has a number that is its own, see [`maps::note_seen`].
+#[inline(always)]
+fn is_marked(socket: *const u8) -> bool {
+    member::<u64>(socket, offset!(sock_cookie)) != 0
+}
+
+/// Bytes received less those still unread: a position that neither wraps nor starts anywhere but at 0.
+#[inline(always)]
+fn tcp_position(tcp: *const u8) -> u64 {
     let copied: u32 = member(tcp, offset!(tcp_copied_seq));
     let expected: u32 = member(tcp, offset!(tcp_rcv_nxt));
     let received: u64 = member(tcp, offset!(tcp_bytes_received));
+    received.wrapping_sub(u64::from(expected.wrapping_sub(copied)))
+}
+
+/// `copied_seq` is the sequence number of the next byte that the reader gets.
+#[inline(always)]
+fn tcp_place(socket: *const u8, skb: *const u8, length: u32) -> Option<Place> {
+    let tcp = tcp_sock(socket)?;
+    let copied: u32 = member(tcp, offset!(tcp_copied_seq));
     let sequence: u32 = member(skb, offset!(skb_cb) + offset!(tcp_cb_seq));
     let skb_offset = copied.wrapping_sub(sequence);
     if skb_offset > i32::MAX as u32 {
         // A peek beyond the first buffer: these bytes will come again.
         return None;
     }
-    Some(Place {
-        position: received.wrapping_sub(u64::from(expected.wrapping_sub(copied))),
-        skb_offset,
-        sent: member(tcp, offset!(tcp_write_seq)),
-    })
+    if has_urgent_mark(tcp) && !urgent_is_inline(socket) && mark_distance(tcp, copied) < length {
+        // A read ends before the urgent byte or begins behind it. So this is a peek, and will come again.
+        return None;
+    }
+    Some(Place { position: tcp_position(tcp), skb_offset, sent: member(tcp, offset!(tcp_write_seq)) })
+}
+
+/// Urgent data is on its way, or not yet passed by. (`urg_data` has flags beside the byte.)
+#[inline(always)]
+fn has_urgent_mark(tcp: *const u8) -> bool {
+    member::<u16>(tcp, offset!(tcp_urg_data)) != 0
+}
+
+/// `SO_OOBINLINE`: urgent bytes are a part of the stream like others.
+#[inline(always)]
+fn urgent_is_inline(socket: *const u8) -> bool {
+    member::<u64>(socket, offset!(sock_flags)) & URGENT_INLINE != 0
+}
+
+/// How far the urgent byte is from the next one that the reader gets, modulo 2^32.
+#[inline(always)]
+fn mark_distance(tcp: *const u8, copied: u32) -> u32 {
+    member::<u32>(tcp, offset!(tcp_urg_seq)).wrapping_sub(copied)
+}
+
+/// `tcp_recvmsg()` steps over an urgent byte, a byte at a time. The last mark is where it was, until another
+/// takes its place: that one lies ahead then.
+#[inline(never)]
+fn tcp_missing(socket: *const u8, tcp: *const u8, gap: u64) -> Missing {
+    let copied: u32 = member(tcp, offset!(tcp_copied_seq));
+    let behind_mark = 0_u32.wrapping_sub(mark_distance(tcp, copied));
+    let passed = behind_mark != 0 && u64::from(behind_mark) <= gap;
+    if urgent_is_inline(socket) || !passed && !has_urgent_mark(tcp) {
+        return Missing::Unseen;
+    }
+    if gap == 1 { Missing::Urgent } else { Missing::Unclear }
 }
 
 /// The same address as a `struct tcp_sock`. Where the verifier can be told so, nothing is called;
@@ -117,10 +267,10 @@ fn tcp_sock(socket: *const u8) -> Option<*const u8> {
 }
 
 /// `AF_UNIX` has no sequence numbers and no sign of a send, and a peek looks like a read: whether it
-/// is one, the system call's arguments tell.
+/// is one, the system call's arguments tell; and whether it takes the urgent byte, which is a buffer of its own.
 #[inline(always)]
 fn unix_place(skb: *const u8, length: u32, connection: &mut Connection) -> Option<Place> {
-    if syscall::is_peek() {
+    if syscall::is_beside_the_stream() {
         return None;
     }
     let consumed: u32 = member(skb, offset!(skb_cb) + offset!(unix_cb_consumed));

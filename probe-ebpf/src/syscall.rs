@@ -4,6 +4,7 @@ use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_task_pt_regs};
 
 use crate::kernel::member;
 
+const MSG_OOB: u32 = 1;
 const MSG_PEEK: u32 = 2;
 
 /// Numbers of system calls, and offsets in `struct pt_regs`: both are part of the kernel's ABI.
@@ -28,9 +29,9 @@ mod abi {
     pub(super) const RECVMMSG: u64 = 243;
 }
 
-/// The task reads without consuming. (`io_uring` keeps its flags elsewhere: not seen.)
+/// The task reads without consuming, or out of band. (`io_uring` keeps its flags elsewhere: not seen.)
 #[inline(always)]
-pub(crate) fn is_peek() -> bool {
+pub(crate) fn is_beside_the_stream() -> bool {
     // SAFETY: the task that `bpf_get_current_task_btf` returns has registers.
     let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as *const u8;
     let flags: u64 = match member(registers, abi::NUMBER) {
@@ -38,5 +39,5 @@ pub(crate) fn is_peek() -> bool {
         abi::RECVMSG => member(registers, abi::THIRD),
         _ => 0,
     };
-    flags as u32 & MSG_PEEK != 0
+    flags as u32 & (MSG_PEEK | MSG_OOB) != 0
 }

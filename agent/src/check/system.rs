@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
 
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::finding::Finding;
+use crate::kernel::memory::{connections, own_cgroup};
 use crate::kernel::survey::{
     IN_USER_NAMESPACE, LOCKDOWN, OUT_OF_USER_NAMESPACE, kubernetes_names, missing_capabilities,
 };
@@ -90,11 +90,7 @@ pub(super) fn limits(max_processes: u32) -> Vec<Finding> {
             Finding::ok("open files", limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit}")))
         }
     };
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let limit = own.lines().find_map(|line| line.strip_prefix("0::")).and_then(|path| {
-        let folder = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
-        fs::read_to_string(folder.join("memory.max")).ok()
-    });
+    let limit = own_cgroup().and_then(|folder| fs::read_to_string(folder.join("memory.max")).ok());
     let locked = match getrlimit(Resource::Memlock).current {
         Some(bytes) => Finding::note(
             "locked memory",
@@ -114,7 +110,11 @@ fn memory(limit: Option<&str>) -> Finding {
                 format!("at most {} MiB for this cgroup: the agent may be killed while it starts", bytes >> 20),
                 format!("allow {} MiB (in the chart: resources.limits.memory)", MEMORY_BYTES >> 20),
             ),
-            Ok(bytes) => Finding::ok("memory", format!("at most {} MiB for this cgroup", bytes >> 20)),
+            Ok(bytes) => {
+                let room = connections(bytes - MEMORY_BYTES);
+                let limit = format!("at most {} MiB for this cgroup", bytes >> 20);
+                Finding::ok("memory", format!("{limit}: room for some {room} connections that carry HTTP at a time"))
+            }
             Err(_) => Finding::note("memory", format!("the limit of this cgroup cannot be read: {text:?}")),
         },
         None => Finding::note("memory", "no limit to be seen (no cgroup v2, or its root)"),

@@ -35,6 +35,8 @@ pub struct Reading {
     pub processes: Vec<ProcessCounts>,
     /// Slots of the kernel's table of processes that are in use.
     pub slots_used: usize,
+    /// Processes whose slots were given to others while they lived.
+    pub given_up: u64,
     /// Loss by cause, summed over all CPUs.
     pub failures: [u64; Failure::COUNT],
     /// Calls of the probe that the kernel skipped (`recursion_misses`).

@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub losses: Losses,
     /// Slots of the kernel's table of processes that are in use.
     pub slots_used: usize,
+    /// Processes whose slots were given to others while they lived.
+    pub given_up: u64,
     /// What the kernel measured of the probe itself.
     pub program: ProgramRuns,
 }
@@ -82,6 +84,8 @@ pub struct Losses {
     pub unreadable_processes: u64,
     /// Ticks at which the kernel's counts could not be read; the next tick makes up for them.
     pub failed_reads: u64,
+    /// The time since the last event that may have cost a count; `None` if there was none.
+    pub quiet_for: Option<Duration>,
 }
 
 impl Snapshot {
@@ -105,6 +109,7 @@ impl Snapshot {
             forgotten: Counts::default(),
             losses: Losses::default(),
             slots_used: 0,
+            given_up: 0,
             program: ProgramRuns::default(),
         }
     }
@@ -132,13 +137,16 @@ pub struct Snapshots {
     sequence: u64,
     ticks: VecDeque<Timestamp>,
     history: History,
+    /// How many losses there were at the last tick, and when, on the monotonic clock, the last of them was seen.
+    lost: (u64, Option<Duration>),
 }
 
 impl Snapshots {
     /// None made yet.
     #[must_use]
     pub fn new(host: Arc<str>) -> Self {
-        Self { host, sequence: 0, ticks: VecDeque::with_capacity(REPEATED_TICKS), history: History::default() }
+        let ticks = VecDeque::with_capacity(REPEATED_TICKS);
+        Self { host, sequence: 0, ticks, history: History::default(), lost: (0, None) }
     }
 
     /// The state after a tick at which rates advanced by `elapsed` and were located among `pods`.
@@ -170,15 +178,26 @@ impl Snapshots {
             ended: rates.ended(),
             remains: rates.remains(pods).collect(),
             forgotten: rates.forgotten(),
-            losses: Losses {
-                failures: reading.failures,
-                skipped_calls: reading.skipped_calls,
-                resynced: reading.resynced,
-                ..Losses::default()
-            },
+            losses: self.losses(reading),
             slots_used: reading.slots_used,
+            given_up: reading.given_up,
             program: reading.program,
         }
+    }
+
+    fn losses(&mut self, reading: &Reading) -> Losses {
+        let mut losses = Losses {
+            failures: reading.failures,
+            skipped_calls: reading.skipped_calls,
+            resynced: reading.resynced,
+            ..Losses::default()
+        };
+        let sum = losses.sum();
+        if sum != self.lost.0 {
+            self.lost = (sum, Some(reading.at));
+        }
+        losses.quiet_for = self.lost.1.map(|at| reading.at.saturating_sub(at));
+        losses
     }
 
     /// Scope wants samples in ascending order: after a wall clock that stepped back, older ticks
@@ -214,6 +233,18 @@ mod tests {
         check_ticks(&[1, 2, 3, 4], &[2, 3, 4]);
         check_ticks(&[100, 101, 7, 8], &[7, 8]);
         check_ticks(&[5, 5], &[5]);
+    }
+
+    #[test]
+    fn an_old_loss_is_told_from_a_recent_one() {
+        let mut snapshots = Snapshots::new("host".into());
+        let mut quiet_for = |second, gaps| {
+            let mut reading = Reading { at: Duration::from_secs(second), ..Reading::default() };
+            reading.failures[Failure::Gap as usize] = gaps;
+            snapshots.losses(&reading).quiet_for.map(|time| time.as_secs())
+        };
+        let seen = [quiet_for(1, 0), quiet_for(2, 1), quiet_for(62, 1), quiet_for(63, 2), quiet_for(64, 2)];
+        assert_eq!(seen, [None, Some(0), Some(60), Some(0), Some(1)]);
     }
 
     #[test]

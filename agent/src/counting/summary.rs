@@ -37,7 +37,7 @@ pub fn line(snapshot: &Snapshot, shown: Shown) -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-/// `gap 3, skipped_calls 1`; empty if nothing was lost. Connections that were open before the
+/// `gap 3, skipped_calls 1, none for 5 min`; empty if nothing was lost. Connections that were open before the
 /// probe are another matter, see [`joined`].
 #[must_use]
 pub fn losses(losses: &Losses) -> String {
@@ -45,7 +45,9 @@ pub fn losses(losses: &Losses) -> String {
     let causes = causes.map(|cause| (cause.name(), losses.failures[*cause as usize]));
     let causes = causes.chain([("skipped_calls", losses.skipped_calls)]);
     let some = causes.filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}"));
-    some.collect::<Vec<_>>().join(", ")
+    let minutes = losses.quiet_for.map_or(0, |time| time.as_secs() / 60);
+    let quiet = (minutes > 0).then(|| format!("none for {minutes} min"));
+    some.chain(quiet).collect::<Vec<_>>().join(", ")
 }
 
 /// How many connections were open before the probe; each counts from its next certain request on.
@@ -97,6 +99,11 @@ mod tests {
         state.losses.failures[Failure::Gap as usize] = 3;
         state.losses.skipped_calls = 1;
         assert_eq!(losses(&state.losses), "gap 3, skipped_calls 1");
+        state.losses.quiet_for = Some(std::time::Duration::from_secs(59));
+        assert_eq!(losses(&state.losses), "gap 3, skipped_calls 1", "a recent one");
+        state.losses.quiet_for = Some(std::time::Duration::from_secs(150));
+        assert_eq!(losses(&state.losses), "gap 3, skipped_calls 1, none for 2 min");
+        state.losses.quiet_for = None;
         assert_eq!(farewell(&state), "9 requests of 1 processes counted; losses: gap 3, skipped_calls 1");
         assert_eq!(line(&snapshot(vec![]), Shown::All), "");
     }

@@ -32,6 +32,12 @@ pub trait Probe {
     /// What the kernel said.
     fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()>;
 
+    /// Living processes whose slots are needed for others: the next reading is the last word on them, as if they had
+    /// ended. If one of them receives something later, it is counted anew.
+    fn given_up(&mut self) -> Vec<ProcessKey> {
+        Vec::new()
+    }
+
     /// How the probe reads, for people.
     fn description(&self) -> String;
 }
@@ -40,6 +46,9 @@ pub trait Probe {
 pub trait Processes {
     /// Tracked processes that have ended since the last call. They are no longer tracked.
     fn ended(&mut self) -> Vec<ProcessKey>;
+
+    /// Tracks these no more.
+    fn forget(&mut self, given_up: &[ProcessKey]);
 
     /// Tracks a process from now on and says who it is.
     fn track(&mut self, process: &ProcessCounts) -> Identity;
@@ -95,6 +104,9 @@ impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
     /// The counts could not be read. The next tick makes up for it.
     pub fn read(&mut self) -> io::Result<Read> {
         self.ending.extend(self.processes.ended());
+        let given_up = self.probe.given_up();
+        self.processes.forget(&given_up);
+        self.ending.extend(given_up);
         let at = self.clock.wall();
         let read = self.probe.read(self.clock.monotonic(), &self.ending);
         let reading = read.inspect_err(|_| self.failed_reads += 1)?;

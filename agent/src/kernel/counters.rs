@@ -15,7 +15,7 @@
 //!
 //! A mark without a count, as one that stays behind when a slot is given back, costs a look and says nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +29,10 @@ use common::maps::{Counts, Events, Process, ProcessKey, names};
 use super::sys::{MappedArray, Plain, lookup_batch};
 use crate::counting::counts::{Pid, ProcessCounts, Reading, add};
 
+/// Living processes that have received nothing for so many readings may have to give their slots to others.
+const IDLE_READINGS: u64 = 60;
+/// That is done to keep this part of the table free: as many newcomers find room between two readings.
+const KEPT_FREE: usize = 8;
 /// Slots read by one system call; bounds the buffer at this many times the number of CPUs.
 const SLOTS_PER_READ: usize = 64;
 
@@ -45,6 +49,13 @@ pub(super) struct Counters {
     slot_of: HashMap<ProcessKey, u32>,
     /// Slots to be read at the next reading, whatever their marks say.
     due: Vec<u32>,
+    /// The reading at which a slot was last marked, by slot.
+    marked_at: Vec<u64>,
+    /// How many readings there were.
+    readings: u64,
+    /// Who was given up, and has not been read since.
+    given_up: Vec<ProcessKey>,
+    given_up_total: u64,
     cpus: usize,
     keys: Vec<u32>,
     values: Vec<Counts>,
@@ -71,6 +82,10 @@ impl Counters {
             holders: Vec::new(),
             slot_of: HashMap::new(),
             due: Vec::new(),
+            marked_at: vec![0; max_processes as usize],
+            readings: 0,
+            given_up: Vec::new(),
+            given_up_total: 0,
             cpus,
             keys: vec![0; SLOTS_PER_READ],
             values: vec![Counts::default(); SLOTS_PER_READ * cpus],
@@ -90,7 +105,42 @@ impl Counters {
         // Last: nothing fails after it, and what it read is never asked for again.
         reading.processes = self.read_marked(ended)?;
         reading.slots_used = self.slot_of.len();
+        self.give_up(ended);
+        reading.given_up = self.given_up_total;
         Ok(reading)
+    }
+
+    /// Processes that were given up at the last reading: nothing was counted for them since, and the next reading is the
+    /// last word on them.
+    pub(super) fn given_up(&mut self) -> Vec<ProcessKey> {
+        std::mem::take(&mut self.given_up)
+    }
+
+    /// Where the table is nearly full, has the longest idle give way: takes their names off their slots. The probe counts
+    /// nothing there any more; what it was about to count is there at the next reading.
+    fn give_up(&mut self, ended: &[ProcessKey]) {
+        let slots = self.marked_at.len();
+        let leaving: HashSet<u32> = ended.iter().filter_map(|key| self.slot_of.get(key)).copied().collect();
+        let wanted = (self.slot_of.len() - leaving.len() + slots / KEPT_FREE).saturating_sub(slots);
+        if wanted == 0 || !self.given_up.is_empty() {
+            return;
+        }
+        let may_go = |slot| self.holds(slot) && !leaving.contains(&slot);
+        for slot in longest_idle(&self.marked_at, self.readings, wanted, may_go) {
+            let Some(holder) = self.holders.get(slot as usize).and_then(Option::as_ref) else { continue };
+            let key = holder.key;
+            // What fails is tried again at the next reading.
+            let Ok(Plain(process)) = self.processes.get(&slot, 0) else { continue };
+            let nobodys = Process { key: ProcessKey::default(), ..process };
+            if self.processes.set(slot, Plain(nobodys), 0).is_ok() {
+                self.given_up.push(key);
+                self.given_up_total += 1;
+            }
+        }
+    }
+
+    fn holds(&self, slot: u32) -> bool {
+        self.holders.get(slot as usize).is_some_and(Option::is_some)
     }
 
     /// Every process that holds a slot, as it was last read.
@@ -100,6 +150,10 @@ impl Counters {
 
     fn read_marked(&mut self, ended: &[ProcessKey]) -> io::Result<Vec<ProcessCounts>> {
         let marked = take_marked(self.marks.values());
+        self.readings += 1;
+        for slot in &marked {
+            self.marked_at[*slot as usize] = self.readings;
+        }
         let mut due = std::mem::take(&mut self.due);
         due.extend(&marked);
         due.extend(ended.iter().filter_map(|key| self.slot_of.get(key)));
@@ -168,8 +222,16 @@ impl Counters {
     }
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
     ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
+}
+
+/// At most `count` of the slots that somebody holds and in which nothing was counted for long: the longest idle first.
+fn longest_idle(marked_at: &[u64], now: u64, count: usize, is_held: impl Fn(u32) -> bool) -> Vec<u32> {
+    let idle = marked_at.iter().zip(0..).filter(|(at, slot)| now - **at >= IDLE_READINGS && is_held(*slot));
+    let mut idle: Vec<_> = idle.collect();
+    idle.sort_unstable();
+    idle.into_iter().take(count).map(|(_, slot)| slot).collect()
 }
 
 /// The slots that are marked, in ascending order. They are no longer.
@@ -212,5 +274,14 @@ pub(super) mod tests {
     pub(in super::super) fn process() -> Process {
         let (key, command) = (ProcessKey::default(), [0; 16]);
         Process { key, command, pid: 0, cgroup_bytes: 0, cgroups: [0; CGROUP_BYTES] }
+    }
+
+    #[test]
+    fn the_longest_idle_give_way() {
+        let marked_at = [90, 5, 100, 3, 1, 41];
+        let longest = |count| longest_idle(&marked_at, 100, count, |slot| slot != 4);
+        assert_eq!(longest(9), [3, 1], "neither free slots nor those that were busy a moment ago");
+        assert_eq!(longest(1), [3]);
+        assert_eq!(longest(0), []);
     }
 }

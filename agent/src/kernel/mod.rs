@@ -8,6 +8,7 @@ mod counters;
 mod error;
 mod excerpt;
 mod hook;
+pub mod memory;
 mod names;
 mod namespace;
 mod pages;
@@ -16,6 +17,7 @@ mod probe;
 mod statistics;
 pub mod survey;
 mod sys;
+mod told;
 
 pub use choice::{HookChoice, ProbeConfig};
 pub use comparison::{Attached, Comparison, StandIn};

@@ -1,9 +1,12 @@
 //! Loads the probe, attaches it, and reads what it counted. EDGE.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use aya::maps::{MapError, SkStorage};
 use aya::{Ebpf, EbpfLoader};
+use common::connection::Connection;
 use common::layout::{Buffers, CONSTANTS, KernelFunction};
 use common::maps::{ProcessKey, names};
 
@@ -14,6 +17,7 @@ use super::counters::Counters;
 use super::hook::{Hook, Preemption, mark_open_connections};
 use super::statistics::{ErrorKindMissing, ProgramStatistics, program_statistics};
 use super::sys::Plain;
+use super::told::Told;
 use super::{LoadError, pages, sys};
 use crate::counting::counts::{ProgramRuns, Reading};
 use crate::counting::tick::Probe;
@@ -25,6 +29,7 @@ pub struct Kernel {
     // Dropping it detaches the probe.
     ebpf: Ebpf,
     counters: Counters,
+    told: Told,
     hook: Hook,
     preemption: Preemption,
     /// At the tracepoint: buffers are read where they are.
@@ -76,6 +81,7 @@ impl Kernel {
         let mut ebpf = loader.load(&code).map_err(LoadError::from_ebpf)?;
         let counters =
             Counters::take(&mut ebpf, config.max_processes).map_err(|error| LoadError::from_ebpf(error.into()))?;
+        let told = Told::take(&mut ebpf).map_err(|error| LoadError::from_ebpf(error.into()))?;
         let mut attach = |hook: Hook| -> Result<Hook, LoadError> {
             if hook == Hook::Tracepoint && !linked.reads_buffers {
                 return Err(LoadError::no_function(KernelFunction::DynptrFromSkb));
@@ -94,12 +100,13 @@ impl Kernel {
                 attached => attached?,
             },
         };
+        told.first_inode();
         if let Err(error) = mark_open_connections(&mut ebpf, &btf) {
             tracing::warn!(%error, "Unix connections older than the agent cannot be told from new ones");
         }
         drop((btf, code));
         sys::return_freed_memory();
-        Ok(Self { ebpf, counters, hook, preemption: linked.preemption(hook), reads_directly })
+        Ok(Self { ebpf, counters, told, hook, preemption: linked.preemption(hook), reads_directly })
     }
 
     /// Reads, and gives every process that holds a slot, also those that have counted nothing since the reading before.
@@ -110,6 +117,21 @@ impl Kernel {
     pub fn read_all(&mut self, at: Duration) -> io::Result<Reading> {
         let reading = self.read(at, &[])?;
         Ok(Reading { processes: self.counters.holders().cloned().collect(), ..reading })
+    }
+
+    /// Whether the probe keeps state of this socket's connection.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn has_state(&self, socket: &impl AsRawFd) -> io::Result<bool> {
+        let map = self.ebpf.map(names::CONNECTIONS).ok_or_else(|| io::Error::other("no map of connections"))?;
+        let states = SkStorage::<_, [u8; size_of::<Connection>()]>::try_from(map).map_err(io::Error::other)?;
+        match states.get(socket, 0) {
+            Ok(_) => Ok(true),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 
     /// What the kernel notes of the probe itself.
@@ -134,6 +156,7 @@ impl Kernel {
 
 impl Probe for Kernel {
     fn read(&mut self, at: Duration, ended: &[ProcessKey]) -> io::Result<Reading> {
+        self.told.room();
         let ProgramStatistics { skipped_calls, runs, run_time_ns, .. } = self.program_statistics()?;
         let program = ProgramRuns { calls: runs, time: Duration::from_nanos(run_time_ns) };
         Ok(Reading { program, ..self.counters.read(at, skipped_calls, ended)? })
@@ -141,6 +164,10 @@ impl Probe for Kernel {
 
     fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()> {
         self.counters.release(ended)
+    }
+
+    fn given_up(&mut self) -> Vec<ProcessKey> {
+        self.counters.given_up()
     }
 
     fn description(&self) -> String {

@@ -108,6 +108,8 @@ metrics! {
         "Slots in use in the kernel's table of processes.";
     SLOTS = Gauge "_agent_process_slots", "slots", [],
         "Slots in the kernel's table of processes (--max-processes); requests of processes that find none are lost as process_table_full.";
+    GIVEN_UP = Counter "_agent_given_up_processes", "processes", [],
+        "Live processes that had received nothing for a minute and gave their slots to others; their requests stay in every sum.";
     SERIES = Gauge "_agent_series", "series", [],
         "Label sets of scope_http_requests_total.";
     SERIES_MAX = Gauge "_agent_series_limit", "series", [],

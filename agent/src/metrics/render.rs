@@ -140,6 +140,7 @@ impl Scrape {
         out.counter(&catalog::ENDED, snapshot.ended.processes)?;
         out.gauge(&catalog::SLOTS_USED, snapshot.slots_used)?;
         out.gauge(&catalog::SLOTS, self.facts.max_processes)?;
+        out.counter(&catalog::GIVEN_UP, snapshot.given_up)?;
         out.gauge(&catalog::SERIES, totals.series.len())?;
         out.gauge(&catalog::SERIES_MAX, MAX_SERIES)?;
         out.counter(&catalog::SERIES_RETIRED, totals.retired_series)

@@ -34,6 +34,14 @@ impl Pidfds {
         Ok(())
     }
 
+    /// Watches these no more.
+    pub fn forget(&mut self, given_up: &[ProcessKey]) {
+        if !given_up.is_empty() {
+            // With its descriptor it leaves the epoll.
+            self.watched.retain(|_, (_, key)| !given_up.contains(key));
+        }
+    }
+
     /// Processes that have ended since the last call.
     pub fn ended(&mut self) -> Vec<ProcessKey> {
         let mut ended = Vec::new();

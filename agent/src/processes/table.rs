@@ -118,6 +118,11 @@ impl Processes for ProcessTable {
         ended
     }
 
+    fn forget(&mut self, given_up: &[ProcessKey]) {
+        self.pidfds.forget(given_up);
+        self.looked_for.retain(|(_, key)| !given_up.contains(key));
+    }
+
     fn track(&mut self, process: &ProcessCounts) -> Identity {
         let mut identity = Identity::from_counts(process);
         // The end of one that the agent's PID namespace does not show cannot be seen.

@@ -9,7 +9,7 @@ use common::failure::Failure;
 use crate::lab::{Case, Expected, here, loopback};
 use crate::streams::GET;
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+pub const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// Connections made and used before the probe was attached.
 pub struct Old {
@@ -77,7 +77,7 @@ pub fn cases(old: Old) -> Vec<Case> {
     ]
 }
 
-fn exchange<S: io::Read + io::Write>((client, server): &mut (S, S), request: &[u8]) -> io::Result<()> {
+pub fn exchange<S: io::Read + io::Write>((client, server): &mut (S, S), request: &[u8]) -> io::Result<()> {
     client.write_all(request)?;
     server.read_exact(&mut vec![0; request.len()])?;
     server.write_all(ANSWER)?;

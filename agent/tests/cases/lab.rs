@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub struct Expected {
     pub losses: Vec<(Failure, u64)>,
     /// Connections of the whole machine that became certain again, likewise.
     pub resynced: u64,
+    /// Losses of the whole machine that would be many more if the case went wrong; others may add to them, too.
+    pub fewer_than: Vec<(Failure, u64)>,
     /// On a kernel that preempts tasks inside the probe, calls may be skipped; then they must show.
     pub may_be_skipped: bool,
 }
@@ -30,17 +33,18 @@ pub struct Expected {
 impl Expected {
     fn is_met_by(&self, counted: &Counted) -> bool {
         // A connection that has carried no request belongs to no process yet.
-        let of_nobody = [Failure::Joined, Failure::UnsupportedTransport, Failure::StorageFull, Failure::NoRequestLine];
+        let of_nobody = [Failure::Joined, Failure::StorageFull, Failure::NoRequestLine];
         let is_own = |cause| self.here + self.elsewhere > 0 && !of_nobody.contains(&cause);
         let own: u64 = self.losses.iter().filter(|(cause, _)| is_own(*cause)).map(|(_, count)| count).sum();
         let losses = self.losses.iter().all(|(cause, count)| counted.failures[*cause as usize] >= *count);
+        let few = self.fewer_than.iter().all(|(cause, count)| counted.failures[*cause as usize] < *count);
         let requests = (counted.here, counted.elsewhere) == (self.here, self.elsewhere);
         // What the kernel skipped is lost; that it is said is what can be asked for.
         let skipped = counted.skipped_calls > 0 && self.may_be_skipped;
         if skipped && counted.here <= self.here {
             return true;
         }
-        requests && losses && counted.unsynced == own && counted.resynced >= self.resynced
+        requests && losses && few && counted.unsynced == own && counted.resynced >= self.resynced
     }
 }
 
@@ -150,6 +154,11 @@ impl Lab {
     /// What the running case expects, where it learns that only now.
     pub fn expect(&mut self, expected: Expected) {
         self.expected = Some(expected);
+    }
+
+    /// Whether the probe keeps state of this socket's connection.
+    pub fn has_state(&self, socket: &impl AsRawFd) -> io::Result<bool> {
+        self.kernel.has_state(socket)
     }
 
     pub fn read(&mut self) -> io::Result<Reading> {

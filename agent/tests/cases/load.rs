@@ -3,10 +3,11 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use agent::counting::counts::Reading;
 use agent::counting::tick::Probe as _;
 use agent::kernel::Kernel;
 use agent::kernel::ProbeConfig;
@@ -49,6 +50,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("a full table of processes: what does not fit is lost by name", elsewhere(children + 1), move |_| {
             full_table(children)
         }),
+        Case::new("a table full of idle processes: the longest idle give way", elsewhere(0), idle_table),
     ]
 }
 
@@ -225,5 +227,55 @@ fn full_table(children: u64) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::other("no process got the slot that was given back"))
+    }
+}
+
+/// Other processes of this machine may take slots, too.
+fn idle_table(lab: &mut Lab) -> io::Result<()> {
+    const SLOTS: usize = 16;
+    const KEPT_FREE: u64 = 2;
+    const TICKS: usize = 70;
+    let config = probe_of_variables(|name| std::env::var(name).ok());
+    let config = ProbeConfig { max_processes: SLOTS as u32, ..config };
+    let mut small = Kernel::load(config).map_err(io::Error::other)?;
+    let lost = |reading: &Reading| reading.failures[Failure::ProcessTableFull as usize];
+    let newcomer = || -> io::Result<_> {
+        let (mut client, server) = loopback()?;
+        let child = start("read-stdin", &[], std::os::fd::OwnedFd::from(server))?;
+        client.write_all(GET.as_bytes())?;
+        Ok((client, child))
+    };
+    let mut idle = Vec::new();
+    for number in 1..=SLOTS + 1 {
+        idle.push(newcomer()?);
+        // Until it has read, and was counted or lost.
+        let mut reading = small.read(Duration::ZERO, &[])?;
+        while reading.slots_used + lost(&reading) as usize <= number - 1 {
+            reading = small.read(Duration::ZERO, &[])?;
+        }
+    }
+    let (mut given_up, mut last) = (Vec::new(), Reading::default());
+    for _ in 0..TICKS {
+        let ended = small.given_up();
+        last = small.read(Duration::ZERO, &ended)?;
+        small.release(&ended)?;
+        given_up.extend(ended);
+    }
+    let is_given_up = |child: &Child| given_up.iter().any(|key| key.tgid == child.id());
+    let again = idle.iter_mut().find(|(_, child)| is_given_up(child));
+    again.ok_or_else(|| io::Error::other(format!("not of this case: {given_up:?}")))?.0.write_all(GET.as_bytes())?;
+    idle.push(newcomer()?);
+    lab.expect(elsewhere(idle.len() as u64 + 1));
+    for (client, child) in idle {
+        drop(client);
+        finish(child)?;
+    }
+    let after = small.read_all(Duration::ZERO)?;
+    let back = given_up.iter().filter(|key| after.processes.iter().any(|process| process.key == **key)).count();
+    let found = (last.given_up, given_up.len(), lost(&after) - lost(&last), back);
+    if found == (KEPT_FREE, KEPT_FREE as usize, 0, 1) {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("given up, of these seen, lost after that, and back: {found:?}")))
     }
 }

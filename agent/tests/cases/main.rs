@@ -11,13 +11,17 @@ mod cgroups;
 mod harness;
 #[path = "../hierarchy/mod.rs"]
 mod hierarchy;
+mod hostile;
+mod kinds;
 mod lab;
 mod load;
 mod processes;
 mod raw;
 mod reading;
+mod state;
 mod streams;
 mod transports;
+mod urgent;
 
 use std::process::ExitCode;
 
@@ -66,6 +70,10 @@ fn main() -> ExitCode {
         streams::cases(),
         reading::cases(),
         transports::cases(),
+        kinds::cases(),
+        urgent::cases(),
+        hostile::cases(),
+        state::cases(),
         processes::cases(),
         cgroups::cases(),
         load::cases(),

@@ -232,7 +232,7 @@ fn gaps() -> Vec<Case> {
     ]
 }
 
-fn splice_away(server: &mut Server, length: usize) -> io::Result<()> {
+pub fn splice_away(server: &mut Server, length: usize) -> io::Result<()> {
     let (out, into) = pipe()?;
     let mut moved = 0;
     while moved < length {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use common::failure::Failure;
 
+use crate::certainty::exchange;
 use crate::lab::{Case, Expected, elsewhere, here, loopback};
 use crate::processes::{finish, unshared};
 use crate::raw;
@@ -17,7 +18,7 @@ use crate::streams::GET;
 const HELLO: &[u8] = b"\x16\x03\x01\x00\x05GET /";
 
 pub fn cases() -> Vec<Case> {
-    let unsupported = Expected { losses: vec![(Failure::UnsupportedTransport, 1)], ..here(0) };
+    let unsupported = Expected { losses: vec![(Failure::UnsupportedTransport, 1)], ..here(1) };
     let no_room = Expected { losses: vec![(Failure::StorageFull, 1)], ..elsewhere(0) };
     vec![
         Case::new("a socket without room for options: not counted, and said so", no_room, |_| {
@@ -26,7 +27,9 @@ pub fn cases() -> Vec<Case> {
             }
             finish(unshared("--net", WITHOUT_OPTIONS).stdin(Stdio::null()).spawn()?)
         }),
-        Case::new("MPTCP: not counted, and said so", unsupported, |_| {
+        Case::new("MPTCP: not counted, and said so, of the process too", unsupported, |_| {
+            // That it may be known.
+            exchange(&mut loopback()?, GET.as_bytes())?;
             let (mut client, mut server) = raw::mptcp_loopback()?;
             client.write_all(GET.as_bytes())?;
             server.read_exact(&mut [0; GET.len()])

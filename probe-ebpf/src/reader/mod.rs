@@ -40,14 +40,14 @@ pub(crate) fn process<'a>(
     let job = job::job()?;
     job.begin(read, trial);
     if !reader.take_turns(skb_offset, job, connection) {
-        connection.give_up();
+        connection.lose_certainty(Failure::Unreadable);
         job.failure = Failure::Unreadable as u32 + 1;
     } else if job.trial != 0 {
         // What it was lost for stays as it is.
         connection.end_try();
         job.failure = 0;
     } else if job.read.offset < job.read.end && connection.stream.phase.reads_on() {
-        connection.give_up();
+        connection.lose_certainty(Failure::StepBudget);
         job.failure = Failure::StepBudget as u32 + 1;
     }
     Some(job)
