@@ -132,6 +132,7 @@ BAD = [
     ({"scope": {"pluginsRoot": "relative/path"}}, "pluginsRoot"),
     ({"scope": {"topologies": ["pods"]}}, "topologies"),
     ({"scope": {"topologies": []}}, "topologies"),
+    ({"scope": {"shown": "some"}}, "shown"),
     ({"kubernetes": {"enabled": "yes"}}, "enabled"),
     ({"security": {"extraCapabilities": ["CAP_SYS_RESOURCE"]}}, "extraCapabilities"),
     ({"security": {"seccompProfile": {"type": "Default"}}}, "seccompProfile"),

@@ -8,6 +8,7 @@ mod applications;
 mod cases;
 mod comparison;
 mod cpu;
+mod hostile;
 mod machine;
 mod nginx;
 mod pairs;
@@ -41,13 +42,20 @@ struct Section {
     measure: fn() -> Figures,
 }
 
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     Section {
         name: "receive",
         title: "A receive: the probe's time less that of an empty program on the same hook",
         missing: machine::lacks_root,
         long: false,
         measure: receive::measure,
+    },
+    Section {
+        name: "hostile",
+        title: "Streams that are made to cost their receiver, over loopback",
+        missing: machine::lacks_root,
+        long: false,
+        measure: hostile::measure,
     },
     Section {
         name: "comparison",

@@ -1,6 +1,7 @@
 //! Time and size of the report and of the metrics at the number of processes at which both are
 //! bounded, and time of the tick before them.
 
+use std::io::BufReader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,14 +10,16 @@ use agent::counting::identity::Identity;
 use agent::counting::overview::{self, Overview};
 use agent::counting::rates::Rates;
 use agent::counting::snapshot::{Place, Process, Snapshot, Snapshots};
+use agent::http::encoding::gzip;
 use agent::metrics::tally::{Grouping, MAX_SERIES, Tally, Totals};
 use agent::metrics::{Facts, Format, Instruments, Observed, Scrape};
 use agent::pods::cgroup::ContainerId;
 use agent::pods::index::Pods;
-use agent::scope::report::{Content, MAX_REPORTED_PROCESSES, render};
-use agent::scope::topologies::Topologies;
+use agent::scope::report::{Content, Extent, MAX_REPORTED_PROCESSES, render};
 use common::maps::{Counts, ProcessKey};
+use flate2::bufread::GzDecoder;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::Figures;
 use crate::spread::Spread;
@@ -33,8 +36,9 @@ pub(crate) fn measure() -> Figures {
     let mut tally = Tally::new(Grouping::Process);
     let (mut ticks, mut reports, mut size) = (Vec::new(), Vec::new(), 0);
     let (mut placed_reports, mut placed_size) = (Vec::new(), 0);
+    let mut polls = Polls::default();
     let mut buffer = Vec::new();
-    let content = Content { topologies: Topologies::ALL, notice: None };
+    let content = Content::WHOLE;
     let (mut tallies, mut scrapes, mut scrape_size) = (Vec::new(), Vec::new(), 0);
     let (mut overviews, mut overview_size, mut idle_ticks) = (Vec::new(), 0, Vec::new());
     let pods = Pods::default();
@@ -46,7 +50,7 @@ pub(crate) fn measure() -> Figures {
         let mut snapshot = snapshots.take(&rates, &pods, &reading, (elapsed, Timestamp::UNIX_EPOCH + reading.at));
         ticks.push(milliseconds(started));
         let started = Instant::now();
-        let report = render(&snapshot, content, buffer);
+        let report = render(&snapshot, content, buffer).json;
         size = report.len();
         buffer = report.into();
         reports.push(milliseconds(started));
@@ -54,14 +58,15 @@ pub(crate) fn measure() -> Figures {
         tally.take(&snapshot, &Pods::default());
         tallies.push(milliseconds(started));
         let started = Instant::now();
-        scrape_size = scrape(snapshot.clone(), tally.totals().clone()).render(Format::OpenMetrics).len();
+        scrape_size = scrape(snapshot.clone(), Arc::clone(tally.totals())).render(Format::OpenMetrics).len();
         scrapes.push(milliseconds(started));
         place(&mut snapshot);
         let started = Instant::now();
-        let report = render(&snapshot, content, buffer);
+        let report = render(&snapshot, content, buffer).json;
         placed_size = report.len();
         buffer = report.into();
         placed_reports.push(milliseconds(started));
+        buffer = polls.poll(&snapshot, second, buffer);
         let started = Instant::now();
         overview_size = Overview::new(&snapshot, &overview::Facts::default()).json().len();
         overviews.push(milliseconds(started));
@@ -76,7 +81,7 @@ pub(crate) fn measure() -> Figures {
     }
     let series = format!("{MAX_SERIES} series of 2 versions");
     let processes = format!("{MAX_REPORTED_PROCESSES} processes");
-    Ok(vec![
+    let mut figures = vec![
         Figure::new("tick: rates and snapshot", "ms", Spread::of(ticks)).note(format!("{processes}, all active")),
         Figure::new("tick: rates and snapshot", "ms", Spread::of(idle_ticks)).note(format!("{processes}, none active")),
         Figure::new("report", "ms", Spread::of(reports)).at_most(5.0).note(processes.as_str()),
@@ -88,10 +93,53 @@ pub(crate) fn measure() -> Figures {
         Figure::new("tick: what metrics add", "ms", Spread::of(tallies)).note(series.as_str()),
         Figure::new("scrape", "ms", Spread::of(scrapes)).note(series.as_str()),
         Figure::once("scrape", "KiB", scrape_size as f64 / 1024.0).note(series),
-    ])
+    ];
+    figures.extend(polls.figures());
+    Ok(figures)
 }
 
-fn scrape(snapshot: Snapshot, totals: Totals) -> Scrape {
+/// What a Scope probe gets that asks each second.
+#[derive(Default)]
+struct Polls {
+    /// Rendering and compressing.
+    made: Vec<f64>,
+    /// Decompressing and parsing a byte at a time: a stand-in for Scope's decoder, which is in Go.
+    decoded: Vec<f64>,
+    sizes: [usize; 2],
+}
+
+impl Polls {
+    fn poll(&mut self, snapshot: &Snapshot, second: u64, buffer: Vec<u8>) -> Vec<u8> {
+        let content = Content { extent: Extent::after(second, 1), ..Content::WHOLE };
+        let started = Instant::now();
+        let report = render(snapshot, content, buffer).json;
+        let compressed = gzip(&report);
+        self.made.push(milliseconds(started));
+        let started = Instant::now();
+        let bytes = GzDecoder::new(BufReader::with_capacity(4096, &compressed[..]));
+        // It asks its reader for single bytes.
+        let parsed: Value = serde_json::from_reader(bytes).expect("it is JSON");
+        self.decoded.push(milliseconds(started));
+        drop(parsed);
+        self.sizes = [report.len(), compressed.len()];
+        report.into()
+    }
+
+    fn figures(self) -> [Figure; 4] {
+        let note = format!("{MAX_REPORTED_PROCESSES} processes, asked for each second");
+        let size = |what, bytes: usize| Figure::once(what, "KiB", bytes as f64 / 1024.0).note(note.as_str());
+        [
+            Figure::new("poll, in pods, gzip", "ms", Spread::of(self.made)).note(note.as_str()),
+            size("poll, in pods", self.sizes[0]),
+            size("poll, in pods, gzip", self.sizes[1]),
+            Figure::new("poll, in pods: read a byte at a time", "ms", Spread::of(self.decoded))
+                .at_most(100.0)
+                .note("a stand-in for Scope's decoder"),
+        ]
+    }
+}
+
+fn scrape(snapshot: Snapshot, totals: Arc<Totals>) -> Scrape {
     let started = Timestamp::UNIX_EPOCH;
     Scrape {
         facts: Arc::new(Facts {

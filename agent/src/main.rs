@@ -9,6 +9,7 @@ use std::time::Duration;
 use agent::commands::{ask, top};
 use agent::exit::Failure;
 use agent::kernel::{Kernel, LoadError};
+use agent::printable::printable_lines;
 use agent::processes::ProcessTable;
 use agent::run::run;
 use agent::settings::cli::{self, Call};
@@ -101,7 +102,7 @@ fn hung(line: String) {
 
 /// To stderr. Where that is closed or full, the exit code is left to tell.
 fn say(text: &impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", printable_lines(&text.to_string()));
 }
 
 /// Prints what was found; whether the agent can count is in the exit code.
@@ -135,7 +136,7 @@ fn answered(answer: Result<String, String>) -> ExitCode {
 fn ended(failure: &Failure) -> ExitCode {
     // Only where there is such a file; elsewhere nobody misses it.
     if let Ok(mut log) = OpenOptions::new().write(true).open(TERMINATION_LOG) {
-        let _ = writeln!(log, "{failure}");
+        let _ = writeln!(log, "{}", printable_lines(&failure.to_string()));
     }
     ExitCode::from(failure.code())
 }

@@ -79,12 +79,14 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     (socket, listener): (Socket, UnixListener),
     signals: &mut Signals,
 ) -> Result<(), Failure> {
+    let host_is_chosen = config.host.is_some();
     let host = config.host.map_or_else(|| peer::own_host_name().into(), |host: host::HostName| host.shared());
     let metrics_listener = match config.metrics_address {
         Some(address) => Some(metrics::listen(address).await.map_err(Failure::Io)?),
         None => None,
     };
-    let facts = Facts { probe: probe.description(), socket: socket.path().display().to_string() };
+    let socket_path = socket.path().display().to_string();
+    let facts = Facts { probe: probe.description(), socket: socket_path, shown: config.shown };
     tracing::info!(%host, probe = facts.probe, socket = facts.socket, "counting");
     if sees_only_itself() {
         tracing::warn!(
@@ -122,11 +124,13 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         let pulse = pulse.clone();
         let complaint = Arc::new(move |question| pulse.borrow().complaint(question, None));
         let answers = metrics::Answers { render, complaint };
-        tokio::spawn(metrics::serve(listener, metrics::LIMITS, shutdown.clone(), answers))
+        metrics::serve_apart(listener, metrics::LIMITS, shutdown.clone(), answers)
     });
+    let measuring = measuring.transpose().map_err(|error| Failure::Io(format!("cannot serve metrics: {error}")))?;
     let sampling =
         tokio::spawn(sample(sampler, Outlets { publish, beat, meter, pod_state: publish_state }, pods, end_sampling));
     let reports = Reports::new(snapshots.clone(), pulse)
+        .with_chosen_host(host_is_chosen)
         .with_topologies(config.topologies)
         .with_pods(pod_state)
         .with_facts(facts.clone())
@@ -145,7 +149,11 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     trigger.pull();
     unwound(serving.await);
     if let Some(measuring) = measuring {
-        unwound(measuring.await);
+        let ended = unwound(spawn_blocking(|| measuring.join()).await);
+        let served = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if let Err(error) = served {
+            tracing::error!("cannot serve metrics: {error}");
+        }
     }
     drop(sampler);
     drop(socket);
@@ -283,7 +291,7 @@ async fn show(
             pods_unknown = snapshot.located.unknown,
             losses = summary::losses(&snapshot.losses),
             joined = summary::joined(&snapshot.losses),
-            busiest = summary::line(&snapshot),
+            busiest = summary::line(&snapshot, facts.shown),
             "requests"
         );
     }

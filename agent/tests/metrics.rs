@@ -33,7 +33,7 @@ async fn start_being(limits: Limits, length: usize, complaint: Option<&'static s
     let listener = metrics::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (trigger, shutdown) = shutdown::channel();
-    let render = Arc::new(move |format: Format| format!("{format:?} {}", "x".repeat(length)));
+    let render = Arc::new(move |format: Format| format!("{format:?} {}", "x".repeat(length)).into());
     let complaint = Arc::new(move |_| complaint.map(str::to_owned));
     let task = tokio::spawn(metrics::serve(listener, limits, shutdown, Answers { render, complaint }));
     Server { address, trigger, task }
@@ -132,10 +132,10 @@ async fn a_client_that_says_or_takes_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn one_too_many_is_closed_and_room_is_made_again() {
-    let server = start(Limits { connections: 1, ..LIMITS }, 0).await;
+async fn while_all_are_being_answered_one_more_is_closed_and_room_is_made_again() {
+    let server = start(Limits { connections: 1, ..LIMITS }, 32 << 20).await;
     let mut first = TcpStream::connect(server.address).await.unwrap();
-    first.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    first.write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     first.read_u8().await.unwrap();
     assert_eq!(raw(&server, b"").await, "");
     drop(first);
@@ -146,6 +146,69 @@ async fn one_too_many_is_closed_and_room_is_made_again() {
         }
     };
     timeout(HANG, answered).await.expect("the place stays taken");
+}
+
+#[tokio::test]
+async fn idle_clients_keep_nobody_out() {
+    let server = start(LIMITS, 0).await;
+    let mut idle = Vec::new();
+    for _ in 0..3 * LIMITS.connections {
+        idle.push(TcpStream::connect(server.address).await.unwrap());
+        assert!(ask(&server, "GET /metrics", "").await.contains("Prometheus"));
+    }
+    // The oldest went: an address has its share.
+    assert_eq!(until_closed(&mut idle[0]).await, "");
+}
+
+#[tokio::test]
+async fn who_has_asked_is_answered_however_many_come_behind() {
+    let server = start(LIMITS, 0).await;
+    // All lie in the backlog: the server has the same thread and runs only while this waits.
+    let mut asking = std::net::TcpStream::connect(server.address).unwrap();
+    std::io::Write::write_all(&mut asking, b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let idle = (0..3 * LIMITS.share).map(|_| std::net::TcpStream::connect(server.address).unwrap());
+    let _idle: Vec<_> = idle.collect();
+    asking.set_nonblocking(true).unwrap();
+    let answer = until_closed(&mut TcpStream::from_std(asking).unwrap()).await;
+    assert!(answer.ends_with("Prometheus "), "{answer:?}");
+}
+
+#[tokio::test]
+async fn one_address_has_its_share_and_others_theirs() {
+    let server = start(Limits { connections: 8, share: 4, ..LIMITS }, 32 << 20).await;
+    let mut greedy = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        stream.read_u8().await.unwrap();
+        greedy.push(stream);
+    }
+    assert_eq!(raw(&server, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await, "", "its share is taken");
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(server.address).await.unwrap();
+    other.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(until_closed(&mut other).await.starts_with("HTTP/1.1 200 OK"));
+}
+
+/// A runtime's only thread that is kept busy, as by a tick that waits for nobody.
+#[tokio::test]
+async fn what_serves_strangers_has_a_thread_of_its_own() {
+    let listener = metrics::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (trigger, shutdown) = shutdown::channel();
+    let render = Arc::new(|format: Format| format!("{format:?}").into());
+    let answers = Answers { render, complaint: Arc::new(|_| None) };
+    let thread = metrics::serve_apart(listener, LIMITS, shutdown, answers).unwrap();
+    // Blocks the thread on which this test and everything else of its runtime runs.
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    stream.set_read_timeout(Some(HANG)).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    assert!(answer.ends_with("Prometheus"), "{answer}");
+    trigger.pull();
+    thread.join().unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -53,10 +53,15 @@ impl Drop for Agent {
 impl Agent {
     /// A running agent, or `None` where the probe cannot run.
     fn start(server: &ApiServer, user: &Value) -> Option<Self> {
+        Self::start_by(Command::new(AGENT), server, user)
+    }
+
+    /// By a program that becomes the agent.
+    fn start_by(mut program: Command, server: &ApiServer, user: &Value) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = server.write_kubeconfig(folder.path(), user);
         let log = File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(AGENT)
+        let child = program
             .args(["--no-terminal", "--hostname=node-1", "--node-name=node-1", "--kubeconfig"])
             .arg(&kubeconfig)
             .arg("--plugins-root")
@@ -226,6 +231,32 @@ fn a_pod_that_claims_to_be_another_takes_nothing_from_it() {
         (0..count).for_each(|_| serve_once(&cgroup));
     }
     wait_for_totals(&mut agent, &[(victim.0, victim.1, 1), (attacker.0, attacker.1, 8)]);
+    assert!(agent.terminate().success());
+}
+
+#[test]
+fn an_agent_in_a_time_namespace_knows_who_lives() {
+    let shifted = || {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--time", "--boottime", "100000"]);
+        unshare
+    };
+    if !shifted().arg("true").status().is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: no time namespaces here");
+        return;
+    }
+    let server = api_server();
+    let mut program = shifted();
+    program.arg(AGENT);
+    let Some(mut agent) = Agent::start_by(program, &server, &json!({})) else { return };
+    // It lives, and so does this test, which reads.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    server.read_exact(&mut [0; 18]).unwrap();
+    let own = format!("node-1;{}", std::process::id());
+    agent.until("this process", |agent| total(&agent.report(), "Process", &own));
     assert!(agent.terminate().success());
 }
 

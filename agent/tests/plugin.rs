@@ -9,7 +9,7 @@ use std::time::Duration;
 use agent::counting::overview::Overview;
 use agent::counting::snapshot::Snapshot;
 use agent::health::Question;
-use agent::scope::plugin::{self, Answers, Limits, Pulse, Refusal, Reports, Socket};
+use agent::scope::plugin::{self, Answers, Asked, Limits, Pulse, Refusal, Report, Reports, Socket};
 use agent::shutdown::{self, Trigger};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
@@ -52,8 +52,8 @@ fn reports() -> (watch::Sender<Arc<Snapshot>>, Arc<dyn Answers>) {
 struct Huge;
 
 impl Answers for Huge {
-    fn report(&self) -> Result<Bytes, String> {
-        Ok(vec![b' '; 32 << 20].into())
+    fn report(&self, _asked: &Asked) -> Result<Report, String> {
+        Ok(Report { bytes: vec![b' '; 32 << 20].into(), tick: 1, nodes: 1, left_out: 0 })
     }
     fn complaint(&self, _question: Question) -> Option<String> {
         None
@@ -128,17 +128,6 @@ async fn each_request_has_its_answer_and_the_connection_stays() {
 }
 
 #[tokio::test]
-async fn a_tick_is_rendered_once_and_only_when_asked_for() {
-    let (sender, answers) = reports();
-    let first = answers.report().unwrap();
-    assert_eq!(first.as_ptr(), answers.report().unwrap().as_ptr());
-    sender.send_replace(Arc::new(Snapshot { sequence: 1, ..Snapshot::empty("node-1".into()) }));
-    let second = answers.report().unwrap();
-    assert_ne!(first.as_ptr(), second.as_ptr());
-    assert_eq!(second.as_ptr(), answers.report().unwrap().as_ptr());
-}
-
-#[tokio::test]
 async fn an_overview_is_given_once_a_tick() {
     let (sender, answers) = reports();
     let server = start(answers, Limits::DEFAULT);
@@ -169,7 +158,7 @@ async fn why_there_are_no_counts_is_where_scope_shows_it() {
     let server = start(Arc::new(Refusal("no BTF:\r\nuse a newer kernel".into())), Limits::DEFAULT);
     let answer = raw(&server.path, b"GET /report HTTP/1.1\r\nHost: plugin\r\nConnection: close\r\n\r\n").await;
     // Scope's status is "plugin returned non-200 status code: " and the rest of this line.
-    assert!(answer.starts_with("HTTP/1.1 503 no BTF:  use a newer kernel\r\n"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 503 use a newer kernel (no BTF)\r\n"), "{answer}");
     assert!(answer.ends_with("no BTF:\r\nuse a newer kernel\n"), "{answer}");
 }
 
@@ -224,22 +213,37 @@ async fn a_hundred_clients_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_is_closed_and_there_is_room_again_later() {
+async fn of_too_many_the_one_goes_that_is_idle_for_longest() {
     let (_sender, answers) = reports();
     let server = start(answers, Limits { connections: 2, ..Limits::DEFAULT });
     let (mut first, mut second) = (connect(&server.path).await, connect(&server.path).await);
     for client in [&mut first, &mut second] {
         assert_eq!(send(client, Method::GET, "/report").await.0.status(), 200);
     }
-    assert_eq!(raw(&server.path, b"").await, "");
-    drop(first);
     let request = b"GET /report HTTP/1.1\r\nHost: plugin\r\nConnection: close\r\n\r\n";
+    assert!(raw(&server.path, request).await.starts_with("HTTP/1.1 200 OK\r\n"), "the new one is served");
+    timeout(HANG, first.ready()).await.expect("the first one stays").unwrap_err();
+    assert_eq!(send(&mut second, Method::GET, "/report").await.0.status(), 200);
+}
+
+#[tokio::test]
+async fn while_all_are_being_answered_the_new_one_is_closed() {
+    let server = start(Arc::new(Huge), Limits { connections: 2, ..Limits::DEFAULT });
+    let mut taking = Vec::new();
+    for _ in 0..2 {
+        let mut stream = UnixStream::connect(&server.path).await.unwrap();
+        stream.write_all(b"GET /report HTTP/1.1\r\nHost: plugin\r\n\r\n").await.unwrap();
+        stream.read_exact(&mut [0]).await.unwrap();
+        taking.push(stream);
+    }
+    assert_eq!(raw(&server.path, b"").await, "");
+    drop(taking);
+    let request = b"GET /health/live HTTP/1.1\r\nHost: plugin\r\nConnection: close\r\n\r\n";
     let deadline = Instant::now() + HANG;
-    // When the server notices that the first one has left is up to it.
+    // When the server notices that they have left is up to it.
     while !raw(&server.path, request).await.starts_with("HTTP/1.1 200 OK\r\n") {
         assert!(Instant::now() < deadline, "the room never comes back");
     }
-    assert_eq!(send(&mut second, Method::GET, "/report").await.0.status(), 200);
 }
 
 #[tokio::test]

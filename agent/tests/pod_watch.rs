@@ -222,6 +222,15 @@ async fn a_watch_that_is_resumed_is_well_though_no_pod_changes() {
 }
 
 #[tokio::test]
+async fn a_list_that_was_slow_is_well_though_no_pod_changes() {
+    let server = ApiServer::start(Scenario::Hold).await;
+    let mut watched = watch(&server);
+    watched.fails_with(Trouble::Slow).await;
+    server.world().scenario = Scenario::Serve;
+    watched.is_well().await;
+}
+
+#[tokio::test]
 async fn a_version_that_is_refused_as_too_old_is_not_asked_for_again() {
     let server = ApiServer::start(Scenario::WatchStatus(410)).await;
     let mut watched = watch(&server);

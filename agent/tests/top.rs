@@ -36,7 +36,7 @@ struct Agent {
 
 impl Agent {
     fn start() -> Self {
-        let facts = Facts { probe: "the probe".into(), socket: "the socket".into() };
+        let facts = Facts { probe: "the probe".into(), socket: "the socket".into(), ..Facts::default() };
         Self::answering(|snapshots| Arc::new(Reports::new(snapshots, watch::channel(Pulse::new()).1).with_facts(facts)))
     }
 

@@ -19,6 +19,7 @@ use agent::counting::identity::Identity;
 use agent::counting::tick::Processes;
 use agent::exit::Failure;
 use agent::pods::cgroup::candidates;
+use agent::pods::news::NO_PODS;
 use agent::scope::plugin::socket_path;
 use agent::settings::cli;
 use agent::telemetry::HeldLines;
@@ -276,4 +277,17 @@ async fn counting_and_serving_do_not_wait_for_a_credential_plugin() {
     assert!(first.ready.ends_with("\nok\npods: asked for, no list yet\n"), "{}", first.ready);
     std::fs::write(go, "").unwrap();
     agent.until("a plugin that has answered", |answers| answers.placed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_of_another_name_is_told() {
+    let server = ApiServer::start(Scenario::Serve).await;
+    let agent = start(&server, json!({}));
+    let lonely = agent.until("no pods", |answers| answers.description.contains(NO_PODS)).await;
+    assert!(lonely.ready.ends_with(&format!("\nok\npods: none: {NO_PODS}\n")), "{}", lonely.ready);
+    // Longer than the quiet after which a watch is said to go well.
+    sleep(Duration::from_secs(200)).await;
+    assert_eq!(agent.said(NO_PODS), 1, "{:?}", agent.lines.last(usize::MAX));
+    server.put(pod());
+    agent.until("pods", |answers| answers.placed && answers.ready.ends_with("\nok\npods: current\n")).await;
 }

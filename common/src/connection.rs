@@ -127,27 +127,33 @@ impl Connection {
         if !answered {
             return Arrival::Ignore;
         }
-        self.stream = Stream { phase: Phase::Start, ..Stream::default() };
+        self.stream = self.stream.to_try();
         Arrival::Try
+    }
+
+    /// Nothing is known any more.
+    #[inline(always)]
+    pub fn give_up(&mut self) {
+        self.stream = Stream::unsynced();
     }
 
     /// Ends a try that found no request.
     #[inline(always)]
     pub fn end_try(&mut self) {
-        self.stream = Stream { phase: Phase::Unsynced, ..Stream::default() };
+        self.stream = self.stream.tried();
     }
 
     /// Nothing is known from here on, until the connection becomes certain again: if it may, after this cause.
     #[inline(always)]
     pub fn lose_certainty(&mut self, cause: Failure) {
-        let phase = if cause.comes_back() { Phase::Unsynced } else { Phase::GivenUp };
-        self.stream = Stream { phase, ..Stream::default() };
+        self.stream = Stream::lost(cause);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::TRIES;
 
     const BUFFER: u32 = 100;
 
@@ -203,6 +209,28 @@ mod tests {
             let first = first_is_called && connection.takes_turn(true);
             let second = second_is_called && connection.takes_turn(false);
             assert!(first != second, "{first_is_called} {second_is_called}");
+        }
+    }
+
+    /// A stream whose first line is none, then reads that each follow an answer, and are none either.
+    #[test]
+    fn another_protocol_is_tried_some_times_only() {
+        let mut connection = Connection::default();
+        assert_eq!(connection.arrive(0, 1, 0), Arrival::Process(0));
+        connection.stream = Stream { phase: Phase::Unsynced, last_stream: TRIES, ..Stream::default() };
+        for answers in 1..=TRIES {
+            assert_eq!(connection.arrive(answers.into(), 1, answers), Arrival::Try, "answer {answers}");
+            connection.end_try();
+        }
+        assert_eq!(connection.stream.phase, Phase::NotHttp);
+    }
+
+    #[test]
+    fn what_was_certain_is_tried_as_often_as_it_takes() {
+        let mut connection = Connection { stream: Stream::unsynced(), ..Connection::default() };
+        for answers in 1..100_u32 {
+            assert_eq!(connection.arrive(answers.into(), 1, answers), Arrival::Try, "answer {answers}");
+            connection.end_try();
         }
     }
 

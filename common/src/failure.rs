@@ -19,6 +19,13 @@ macro_rules! failures {
             /// How many causes there are: the number of counters.
             pub const COUNT: usize = Self::ALL.len();
 
+            /// Whether it may have cost a count. Not those of connections that were open before the probe,
+            /// and of other protocols, which begin alike: both are expected.
+            #[must_use]
+            pub const fn is_loss(self) -> bool {
+                !matches!(self, Self::Joined | Self::NoRequestLine)
+            }
+
             /// The cause's name as metrics and logs show it.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -40,7 +47,7 @@ failures! {
     Gap = "gap",
         "Bytes of the stream never passed the hook (splice, zero-copy receive, a skipped call) outside a body of known length.";
     MalformedRequest = "malformed_request",
-        "A connection that had carried requests went on with something that is not a request line.";
+        "A connection that had carried requests went on with something that is not a request line; or its first line names HTTP and is none.";
     MalformedFraming = "malformed_framing",
         "A request's length cannot be known: differing Content-Length fields, a bad chunk size, or a transfer coding that does not end in chunked.";
     MalformedFrame = "malformed_frame",
@@ -55,6 +62,8 @@ failures! {
         "The table of processes was full; requests of further processes are counted here only.";
     UnsupportedTransport = "unsupported_transport",
         "Data arrived over a transport whose stream position the probe cannot follow (MPTCP); it is not counted.";
+    NoRequestLine = "no_request_line",
+        "A connection began as HTTP/1 does (a word, a blank) with a line that is no request line; it is counted from its next certain request on.";
     UrgentData = "urgent_data",
         "Several bytes are missing from a stream that carried TCP urgent data: which of them were urgent, and so no part of it, is not known.";
 }

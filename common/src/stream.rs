@@ -41,7 +41,7 @@ pub enum Phase {
     Method,
     /// A request's target.
     Target,
-    /// The byte that ends a target although it is no blank.
+    /// A byte in or behind a target that is no letter: a blank, most often.
     TargetEnd,
     /// A request's version.
     Version,
@@ -107,7 +107,8 @@ pub struct Stream {
     pub left: u64,
     /// What has been read of a token or a number that may continue in the next read.
     pub token: u64,
-    /// The highest HTTP/2 stream that opened.
+    /// The highest HTTP/2 stream that opened. While a request is looked for: how often the
+    /// stream is still tried, 0 as often as it takes.
     pub last_stream: u32,
     /// What the next byte belongs to.
     pub phase: Phase,
@@ -144,7 +145,37 @@ impl Phase {
     }
 }
 
+/// How often a stream whose first line is no request line is tried. What then is none either is another protocol's, whose
+/// every read would be tried.
+pub(crate) const TRIES: u32 = 4;
+
 impl Stream {
+    /// What comes next is not known, for this cause.
+    #[inline(always)]
+    pub(crate) const fn lost(cause: Failure) -> Self {
+        Self::at(if cause.comes_back() { Phase::Unsynced } else { Phase::GivenUp }, 0)
+    }
+
+    /// May be at the start of a request again.
+    #[inline(always)]
+    pub(crate) const fn to_try(self) -> Self {
+        Self::at(Phase::Start, if self.last_stream == 0 { u32::MAX } else { self.last_stream })
+    }
+
+    /// Was tried, and is not.
+    #[inline(always)]
+    pub(crate) const fn tried(&self) -> Self {
+        match self.last_stream {
+            1 => Self::at(Phase::NotHttp, 0),
+            tries => Self::at(Phase::Unsynced, tries.saturating_sub(1)),
+        }
+    }
+
+    #[inline(always)]
+    const fn at(phase: Phase, last_stream: u32) -> Self {
+        Self { left: 0, token: 0, last_stream, phase, progress: 0, flags: 0, detail: 0 }
+    }
+
     /// No byte of this stream needs to be looked at any more.
     #[inline(always)]
     #[must_use]
@@ -191,5 +222,6 @@ impl Stream {
 #[inline(always)]
 pub(crate) const fn fail(stream: &mut Stream, cause: Failure) -> Event {
     stream.enter(if cause.comes_back() { Phase::Unsynced } else { Phase::GivenUp });
+    stream.last_stream = 0;
     Event::failed(cause)
 }

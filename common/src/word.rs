@@ -111,6 +111,27 @@ pub const fn decimal(digits: u64) -> u64 {
     (fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff
 }
 
+/// The largest number of eight hexadecimal digits.
+pub const MAX_HEXADECIMAL: u64 = 0xffff_ffff;
+
+/// The number that eight hexadecimal digits make, the most significant in the lowest byte; something above
+/// [`MAX_HEXADECIMAL`] when one of them is no digit.
+#[inline(always)]
+#[must_use]
+pub const fn hexadecimal(digits: u64) -> u64 {
+    let letters = digits >> 6 & LOW_BITS;
+    let values = (digits & repeat(0x0f)).wrapping_add(letters.wrapping_mul(9));
+    let above_nine = values.wrapping_add(repeat(6)) >> 4 & LOW_BITS;
+    // Written again, it must be the same but for the case of its letters.
+    let again = values.wrapping_add(repeat(b'0')).wrapping_add(above_nine.wrapping_mul(39));
+    if (digits | letters << 5) ^ again | values & repeat(0xf0) != 0 {
+        return u64::MAX;
+    }
+    let pairs = (values << 4 | values >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs << 8 | pairs >> 16) & 0x0000_ffff_0000_ffff;
+    (fours << 16 | fours >> 32) & 0xffff_ffff
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +159,14 @@ mod tests {
             let expected = bytes.parse::<u32>().ok().filter(|_| bytes.bytes().all(|byte| byte.is_ascii_digit()));
             let number = decimal(word);
             prop_assert_eq!((number <= MAX_DECIMAL).then_some(number), expected.map(u64::from));
+        }
+
+        #[test]
+        fn reads_hexadecimal_as_the_library_does(bytes in prop_oneof!["[0-9a-fA-F]{8}", "[0-9a-gA-G@`:/]{8}", "[ -~]{8}", any::<[u8; 8]>().prop_map(|bytes| bytes.map(|byte| char::from(byte & 0x7f)).iter().collect())]) {
+            let word = literal(bytes.as_bytes().try_into().expect("eight bytes"));
+            let expected = u64::from_str_radix(&bytes, 16).ok().filter(|_| !bytes.starts_with('+'));
+            let number = hexadecimal(word);
+            prop_assert_eq!((number <= MAX_HEXADECIMAL).then_some(number), expected);
         }
 
         #[test]

@@ -121,9 +121,9 @@ fn find_slot(key: &ProcessKey, leader: *const u8) -> Option<u32> {
     // SAFETY: nobody else has this slot.
     let process = unsafe { PROCESSES.get_ptr_mut(slot)?.as_mut()? };
     process.key = *key;
+    cgroups::note(process);
     process.command = member(leader, offset!(task_comm));
     process.pid = visible_pid(key, leader);
-    cgroups::note(process);
     const NO_EXIST: u64 = 1;
     if SLOTS.insert(key, slot, NO_EXIST).is_ok() {
         return Some(slot);

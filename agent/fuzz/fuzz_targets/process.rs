@@ -2,11 +2,12 @@
 #![no_main]
 
 use agent::counting::identity::{COMMAND_LINE_BYTES, command_line, start_ticks};
+use agent::printable::is_printable;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let line = command_line(data);
-    assert!(!line.chars().any(char::is_control), "{line:?}");
+    assert!(line.chars().all(is_printable), "{line:?}");
     // A byte that is no UTF-8 becomes a character of three.
     assert!(line.len() <= 3 * COMMAND_LINE_BYTES);
     let _ = start_ticks(data);

@@ -133,20 +133,24 @@ pub(super) fn names(config: &Config) -> Vec<Finding> {
         )
     };
     let host = config.host.as_ref().map_or_else(peer::own_host_name, ToString::to_string);
-    vec![pids, host_name(&host)]
+    vec![pids, host_name(&host, config.host.is_some())]
 }
 
-fn host_name(own: &str) -> Finding {
+fn host_name(own: &str, is_chosen: bool) -> Finding {
     let Some(pid) = scope_probe() else {
         return Finding::note("host's name", format!("{own:?}; no Scope probe runs here to compare it with"));
     };
     match peer::host_name(pid) {
         Ok(Some(scopes)) => match host::mismatch(own, &scopes) {
             None => Finding::ok("host's name", format!("{own:?}, as Scope's probe (PID {pid}) has it")),
+            Some(_) if !is_chosen => Finding::ok(
+                "host's name",
+                format!("{own:?}; Scope's probe (PID {pid}) calls it {scopes:?}, and is answered with that"),
+            ),
             Some(_) => Finding::warning(
                 "host's name",
                 format!(
-                    "Scope's probe (PID {pid}) calls this host {scopes:?}, the agent {own:?}: Scope will show no requests"
+                    "Scope's probe (PID {pid}) calls this host {scopes:?}, the agent {own:?}: Scope shows its processes without names, and a second host"
                 ),
                 format!("start the agent with --hostname={scopes} (or {}={scopes})", host::VARIABLE),
             ),

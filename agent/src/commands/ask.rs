@@ -10,7 +10,7 @@ use crate::scope::report::ID;
 use crate::settings::cli::{self, Call, Request};
 use crate::settings::config::ConfigError;
 use crate::settings::environment;
-use rustix::net::sockopt::socket_peercred;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::process::getuid;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -117,7 +117,8 @@ fn get(root: &Path, path: &str) -> Result<(u16, String), String> {
 
 fn exchange(socket: &Path, path: &str) -> io::Result<(u16, String)> {
     let mut stream = UnixStream::connect(socket)?;
-    believe(socket_peercred(&stream)?.uid.as_raw())?;
+    // Not with rustix: an agent of another PID namespace has PID 0 here, which it takes for an error (1.1.4).
+    believe(getsockopt(&stream, PeerCredentials)?.uid())?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // In one piece: whoever reads once has all of it.
     let request = format!("GET {path} HTTP/1.1\r\nhost: plugin\r\nconnection: close\r\n\r\n");

@@ -9,6 +9,7 @@ pub mod living;
 pub mod overview;
 pub mod placing;
 pub mod rates;
+pub mod shown;
 pub mod snapshot;
 pub mod summary;
 pub mod tick;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::counting::counts::requests;
 use crate::counting::history::LENGTH;
 use crate::counting::identity::Identity;
+use crate::counting::shown::Shown;
 use crate::counting::snapshot::{Place, Process, Snapshot, Standing};
 use crate::counting::summary::{busiest, joined, losses};
 use crate::printable::printable;
@@ -61,6 +62,8 @@ pub struct Facts {
     pub probe: String,
     /// Where Scope finds the plugin.
     pub socket: String,
+    /// For which processes there is a row.
+    pub shown: Shown,
 }
 
 /// One tick. What an agent of another version does not send is empty.
@@ -150,7 +153,7 @@ impl Overview {
             ended_processes: snapshot.ended.processes,
             exact: snapshot.losses.sum() == 0,
             certainty: certainty(snapshot),
-            tables: [processes(snapshot), containers(snapshot), pods(snapshot)],
+            tables: [processes(snapshot, facts.shown), containers(snapshot, facts.shown), pods(snapshot, facts.shown)],
         }
     }
 
@@ -199,10 +202,11 @@ fn certainty(snapshot: &Snapshot) -> String {
     }
 }
 
-fn processes(snapshot: &Snapshot) -> Table {
-    let rows =
-        busiest(snapshot, MAX_ROWS).into_iter().map(|process| process_row(process, snapshot.now)).collect::<Vec<_>>();
-    Table { left_out: snapshot.processes.len() - rows.len(), rows }
+fn processes(snapshot: &Snapshot, shown: Shown) -> Table {
+    let all = snapshot.processes.iter().filter(|process| shown.has(process)).count();
+    let busiest = busiest(snapshot, shown, MAX_ROWS).into_iter();
+    let rows = busiest.map(|process| process_row(process, snapshot.now)).collect::<Vec<_>>();
+    Table { left_out: all - rows.len(), rows }
 }
 
 fn process_row(process: &Process, now: u64) -> Row {
@@ -229,9 +233,9 @@ fn name(identity: &Identity) -> &str {
     if line.is_empty() { &identity.command } else { &line[folder..] }
 }
 
-fn containers(snapshot: &Snapshot) -> Table {
+fn containers(snapshot: &Snapshot, shown: Shown) -> Table {
     sums(
-        snapshot,
+        (snapshot, shown),
         // One that was restarted has another id and the same name.
         |place| match &place.container {
             Some(name) => (&*place.scope_uid, Some(&**name), None),
@@ -248,15 +252,17 @@ fn containers(snapshot: &Snapshot) -> Table {
     )
 }
 
-fn pods(snapshot: &Snapshot) -> Table {
-    let table = sums(snapshot, |place| &*place.scope_uid, |place| format!("{}/{}", place.namespace, place.pod));
+fn pods(snapshot: &Snapshot, shown: Shown) -> Table {
+    let name = |place: &Place| format!("{}/{}", place.namespace, place.pod);
+    let table = sums((snapshot, shown), |place| &*place.scope_uid, name);
     let rows = table.rows.into_iter().map(|row| Row { container: String::new(), ..row });
     Table { rows: rows.collect(), ..table }
 }
 
-/// A row for each key, with ended processes, and for what has no pod: together they are all that was received.
+/// A row for each key, with ended processes, and for what has no pod: together they are all that was received, where all of
+/// it is shown.
 fn sums<'a, K: Hash + Eq>(
-    snapshot: &'a Snapshot,
+    (snapshot, shown): (&'a Snapshot, Shown),
     key: impl Fn(&'a Place) -> K,
     name: impl Fn(&Place) -> String,
 ) -> Table {
@@ -285,7 +291,8 @@ fn sums<'a, K: Hash + Eq>(
     of_standing(&mut nameless, Standing::Outside).total = 0;
     let others = nameless.iter().map(|(_, sum)| sum.total).chain(by_key.values().map(|sum| sum.total)).sum::<u64>();
     of_standing(&mut nameless, Standing::Outside).total = requests(&snapshot.totals).saturating_sub(others);
-    let nameless = nameless.into_iter().map(|(_, sum)| sum).filter(|sum| sum.processes > 0 || sum.total > 0);
+    let nameless = nameless.into_iter().filter(|(standing, _)| shown == Shown::All || *standing != Standing::Outside);
+    let nameless = nameless.map(|(_, sum)| sum).filter(|sum| sum.processes > 0 || sum.total > 0);
     let mut rows: Vec<_> = by_key.into_values().chain(nameless).map(|sum| sum.row(&name)).collect();
     rows.sort_by(|a, b| b.rate.total_cmp(&a.rate).then(b.total.cmp(&a.total)).then_with(|| a.name.cmp(&b.name)));
     let left_out = rows.len().saturating_sub(MAX_ROWS);

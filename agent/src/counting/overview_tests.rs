@@ -12,7 +12,7 @@ use std::sync::Arc;
 const OUTSIDE: &str = "(outside pods)";
 
 fn overview(state: &Snapshot) -> Overview {
-    Overview::new(state, &Facts { probe: "probe".into(), socket: "socket".into() })
+    Overview::new(state, &Facts { probe: "probe".into(), socket: "socket".into(), shown: Shown::All })
 }
 
 #[track_caller]
@@ -52,6 +52,22 @@ fn left(like: &Process, requests: u64, rate: f32) -> PlacedRemains {
         quiet_ticks: 0,
     };
     PlacedRemains { remains, place: like.place.clone(), standing: like.standing, is_there: true }
+}
+
+#[test]
+fn processes_outside_pods_are_left_out_where_nobody_wants_to_see_them() {
+    let mut unknown = process(3, &[1.0], 1);
+    Arc::make_mut(&mut unknown.identity).candidates = candidates(&format!("0::/docker/{:064x}", 1)).into();
+    let state = snapshot(vec![placed(process(1, &[1.0], 5), "web-1", Some('a')), process(2, &[9.0], 50), unknown]);
+    let overview = Overview::new(&state, &Facts { shown: Shown::Pods, ..Facts::default() });
+    let pids: Vec<_> = overview.table(Grouping::Process).rows.iter().map(|row| row.pid).collect();
+    assert_eq!(pids, [Some(1), Some(3)]);
+    assert_eq!(overview.table(Grouping::Process).left_out, 0);
+    for grouping in [Grouping::Container, Grouping::Pod] {
+        let names: Vec<_> = overview.table(grouping).rows.iter().map(|row| row.pod.as_str()).collect();
+        assert_eq!(names, ["web-1"]);
+    }
+    assert_eq!((overview.total, overview.rate, overview.processes), (56, 11.0, 3), "totals are of all");
 }
 
 type Brief<'a> = (&'a str, usize, f32, u64);

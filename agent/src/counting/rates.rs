@@ -60,6 +60,21 @@ pub struct Growth {
     pub counts: Counts,
 }
 
+/// A process that was looked at for the first time.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// Who it is.
+    pub identity: Identity,
+    /// Whether it was too late: it leaves its counts and is at no time one of those that live.
+    pub has_ended: bool,
+}
+
+impl From<Identity> for Looked {
+    fn from(identity: Identity) -> Self {
+        Self { identity, has_ended: false }
+    }
+}
+
 /// Rates and totals of all processes.
 #[derive(Debug)]
 pub struct Rates {
@@ -116,11 +131,11 @@ impl Rates {
     ///
     /// `ended` are processes for which this reading is the last word, until they are told to be
     /// [forgotten](Self::forget). `identify` is asked once for every process not seen before.
-    pub fn advance(
+    pub fn advance<I: Into<Looked>>(
         &mut self,
         reading: &Reading,
         ended: &[ProcessKey],
-        mut identify: impl FnMut(&ProcessCounts) -> Identity,
+        mut identify: impl FnMut(&ProcessCounts) -> I,
     ) -> Duration {
         let elapsed = reading.at.saturating_sub(self.measured_at);
         let is_measured = !elapsed.is_zero();
@@ -131,11 +146,14 @@ impl Rates {
         }
         self.grown.clear();
         let mut unrated = std::mem::take(&mut self.unrated);
+        let mut gone = Vec::new();
         for read in &reading.processes {
             let mut is_new = false;
             let series = self.series.entry(read.key).or_insert_with(|| {
                 is_new = true;
-                let process = Arc::new(Process::new(read.key, identify(read)));
+                let Looked { identity, has_ended } = identify(read).into();
+                gone.extend(has_ended.then_some(read.key));
+                let process = Arc::new(Process::new(read.key, identity));
                 self.newcomers.push(read.key);
                 Box::new(Series::new(Arc::clone(&process), self.live.push(process)))
             });
@@ -159,7 +177,7 @@ impl Rates {
         } else {
             self.unrated = unrated;
         }
-        ended.iter().for_each(|key| self.end(key));
+        ended.iter().chain(&gone).for_each(|key| self.end(key));
         self.bury(is_measured);
         elapsed
     }

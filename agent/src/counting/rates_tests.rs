@@ -404,3 +404,29 @@ fn a_process_waits_for_its_pod_for_a_while() {
     // One that comes later to the same cgroup does not wait anew.
     assert_eq!(tick(1 + POD_WAIT_TICKS, &[(2, 1)]), (vec![Standing::Unknown; 2], unknown));
 }
+
+#[test]
+fn a_process_that_had_ended_when_it_was_looked_at_leaves_its_counts_and_is_nowhere() {
+    let candidates = crate::pods::cgroup::candidates(&format!("0::/docker/{:064x}", 7));
+    let late = |process: &ProcessCounts| Looked {
+        identity: Identity { candidates: candidates.clone().into(), ..Identity::from_counts(process) },
+        has_ended: process.key == key(2),
+    };
+    let mut rates = Rates::new(Duration::ZERO);
+    rates.advance(&reading(1000, &[(1, 3), (2, 5)]), &[], late);
+    rates.locate(&Pods::default());
+    let live = |rates: &Rates| rates.live().iter().map(|process| process.key.tgid).collect::<Vec<_>>();
+    let left = |rates: &Rates| {
+        let pods = Pods::default();
+        rates.remains(&pods).map(|placed| (requests(&placed.remains.totals), placed.remains.rates)).collect::<Vec<_>>()
+    };
+    assert_eq!((live(&rates), left(&rates)), (vec![1], vec![(5, [0.0, 0.0, 5.0])]));
+    let Located { found, awaited, unknown, outside } = rates.located();
+    assert_eq!((requests(&rates.totals()), rates.rate(), found + awaited + unknown + outside), (8, 8.0, 1));
+    assert_eq!(rates.grown().map(|grown| requests(&grown.counts)).sum::<u64>(), 8);
+    // It received one more before its end, which the next reading tells.
+    rates.advance(&reading(2000, &[(2, 6)]), &[key(2)], late);
+    rates.forget(&[key(2)]);
+    assert_eq!((live(&rates), left(&rates)), (vec![1], vec![(6, [0.0, 5.0, 1.0])]));
+    assert_eq!((requests(&rates.totals()), rates.ended().processes), (9, 1));
+}

@@ -122,11 +122,10 @@ impl Snapshot {
 }
 
 impl Losses {
-    /// How many events there were that may have cost a count. Connections that were merely open
-    /// before the probe was are none.
+    /// How many events there were that may have cost a count. See [`Failure::is_loss`].
     #[must_use]
     pub fn sum(&self) -> u64 {
-        let causes = Failure::ALL.iter().filter(|cause| **cause != Failure::Joined);
+        let causes = Failure::ALL.iter().filter(|cause| cause.is_loss());
         self.skipped_calls + causes.map(|cause| self.failures[*cause as usize]).sum::<u64>()
     }
 }

@@ -3,20 +3,21 @@
 use common::failure::Failure;
 
 use crate::counting::counts::requests;
+use crate::counting::shown::Shown;
 use crate::counting::snapshot::{Losses, Process, Snapshot};
 
 /// How many processes a line names.
 const NAMED: usize = 5;
 
-/// The busiest processes: by rate, then by total; of equals the lower PID first.
+/// The busiest of the processes that are shown: by rate, then by total; of equals the lower PID first.
 #[must_use]
-pub fn busiest(snapshot: &Snapshot, count: usize) -> Vec<&Process> {
+pub fn busiest(snapshot: &Snapshot, shown: Shown, count: usize) -> Vec<&Process> {
     let rate = |process: &Process| process.history.newest(snapshot.now);
     let order = |a: &&Process, b: &&Process| {
         let by_rate = rate(b).total_cmp(&rate(a));
         by_rate.then(b.requests().cmp(&a.requests())).then(a.key.cmp(&b.key))
     };
-    let mut processes: Vec<_> = snapshot.processes.iter().collect();
+    let mut processes: Vec<_> = snapshot.processes.iter().filter(|process| shown.has(process)).collect();
     if count < processes.len() {
         processes.select_nth_unstable_by(count, order);
         processes.truncate(count);
@@ -27,8 +28,8 @@ pub fn busiest(snapshot: &Snapshot, count: usize) -> Vec<&Process> {
 
 /// `nginx[42] 10.0/s 1234 total, ...`; empty without processes.
 #[must_use]
-pub fn line(snapshot: &Snapshot) -> String {
-    let named = busiest(snapshot, NAMED).into_iter().map(|process| {
+pub fn line(snapshot: &Snapshot, shown: Shown) -> String {
+    let named = busiest(snapshot, shown, NAMED).into_iter().map(|process| {
         let (command, total) = (&process.identity.command, process.requests());
         let pid = process.identity.pid.map_or_else(|| "?".to_owned(), |pid| pid.0.to_string());
         format!("{command}[{pid}] {:.1}/s {total} total", process.history.newest(snapshot.now))
@@ -40,7 +41,7 @@ pub fn line(snapshot: &Snapshot) -> String {
 /// probe are another matter, see [`joined`].
 #[must_use]
 pub fn losses(losses: &Losses) -> String {
-    let causes = Failure::ALL.iter().filter(|cause| **cause != Failure::Joined);
+    let causes = Failure::ALL.iter().filter(|cause| cause.is_loss());
     let causes = causes.map(|cause| (cause.name(), losses.failures[*cause as usize]));
     let causes = causes.chain([("skipped_calls", losses.skipped_calls)]);
     let some = causes.filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}"));
@@ -80,15 +81,15 @@ mod tests {
     fn the_busiest_by_rate_then_total_then_age() {
         let snapshot =
             snapshot(vec![process(1, &[0.0], 9), process(2, &[5.0], 5), process(3, &[0.0], 10), process(4, &[0.0], 9)]);
-        let order: Vec<_> = busiest(&snapshot, 9).iter().map(|process| process.key.tgid).collect();
+        let order: Vec<_> = busiest(&snapshot, Shown::All, 9).iter().map(|process| process.key.tgid).collect();
         assert_eq!(order, [2, 3, 1, 4]);
-        assert_eq!(busiest(&snapshot, 1).len(), 1);
+        assert_eq!(busiest(&snapshot, Shown::All, 1).len(), 1);
     }
 
     #[test]
     fn lines() {
         let mut state = snapshot(vec![process(1, &[2.5], 9)]);
-        assert_eq!(line(&state), "server-1[1] 2.5/s 9 total");
+        assert_eq!(line(&state, Shown::All), "server-1[1] 2.5/s 9 total");
         assert_eq!(losses(&state.losses), "");
         assert_eq!(farewell(&state), "9 requests of 1 processes counted; nothing was lost");
         state.losses.failures[Failure::Joined as usize] = 2;
@@ -104,6 +105,6 @@ mod tests {
         assert_eq!(losses(&state.losses), "gap 3, skipped_calls 1, none for 2 min");
         state.losses.quiet_for = None;
         assert_eq!(farewell(&state), "9 requests of 1 processes counted; losses: gap 3, skipped_calls 1");
-        assert_eq!(line(&snapshot(vec![])), "");
+        assert_eq!(line(&snapshot(vec![]), Shown::All), "");
     }
 }

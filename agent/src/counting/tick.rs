@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::counting::counts::{ProcessCounts, Reading};
 use crate::counting::identity::Identity;
-use crate::counting::rates::Rates;
+use crate::counting::rates::{Looked, Rates};
 use crate::counting::snapshot::{Snapshot, Snapshots};
 use crate::pods::index::Pods;
 
@@ -52,6 +52,11 @@ pub trait Processes {
 
     /// Tracks a process from now on and says who it is.
     fn track(&mut self, process: &ProcessCounts) -> Identity;
+
+    /// Whether a process that was tracked just now had ended by then.
+    fn had_ended(&self, _key: &ProcessKey) -> bool {
+        false
+    }
 
     /// Processes so far of which something could not be read.
     fn unreadable(&self) -> u64;
@@ -106,7 +111,11 @@ impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
         let read = self.probe.read(self.clock.monotonic(), &self.ending);
         let reading = read.inspect_err(|_| self.failed_reads += 1)?;
         let processes = &mut self.processes;
-        let elapsed = self.rates.advance(&reading, &self.ending, |process| processes.track(process));
+        let look = |process: &ProcessCounts| {
+            let identity = processes.track(process);
+            Looked { identity, has_ended: processes.had_ended(&process.key) }
+        };
+        let elapsed = self.rates.advance(&reading, &self.ending, look);
         Ok(Read { reading, elapsed, at })
     }
 

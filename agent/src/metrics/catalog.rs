@@ -133,11 +133,15 @@ metrics! {
     REPORT_TIME = Histogram "_agent_report_render_duration_seconds", "seconds", [],
         "Time to render a report for Scope.";
     REPORT_BYTES = Gauge "_agent_report_size_bytes", "bytes", [],
-        "Size of the last report for Scope.";
+        "Size of the last report for Scope as it was sent, in gzip or not.";
+    LEFT_OUT = Gauge "_agent_report_left_out_nodes", "nodes", [],
+        "Processes, containers and pods that found no room in the last report for Scope.";
     POLLS = Counter "_agent_scope_polls", "requests", [],
         "Reports that Scope probes asked for.";
+    HANGUPS = Counter "_agent_scope_hangups", "requests", [],
+        "Reports on which Scope probes hung up before they had all of them.";
     SCRAPES = Counter "_agent_scrapes", "requests", [],
-        "Scrapes of these metrics before this one.";
+        "Scrapes of these metrics before this text was made, once a tick.";
 }
 
 #[cfg(test)]

@@ -15,8 +15,12 @@ pub struct Instruments {
     pub reports: Histogram,
     /// Bytes of the last report.
     pub report_bytes: Gauge<u64, AtomicU64>,
+    /// Nodes that found no room in the last report.
+    pub left_out: Gauge<u64, AtomicU64>,
     /// Reports that Scope asked for.
     pub scope_polls: Counter,
+    /// Reports on which Scope hung up.
+    pub scope_hangups: Counter,
     /// Scrapes of the metrics.
     pub scrapes: Counter,
 }
@@ -29,7 +33,9 @@ impl Default for Instruments {
             ticks: seconds(),
             reports: seconds(),
             report_bytes: Gauge::default(),
+            left_out: Gauge::default(),
             scope_polls: Counter::default(),
+            scope_hangups: Counter::default(),
             scrapes: Counter::default(),
         }
     }

@@ -13,4 +13,4 @@ pub use format::Format;
 pub use instruments::Instruments;
 pub use meter::Meter;
 pub use render::{Facts, Observed, Scrape};
-pub use server::{Answers, Complaint, LIMITS, Render, listen, serve};
+pub use server::{Answers, Complaint, LIMITS, Render, listen, serve, serve_apart};

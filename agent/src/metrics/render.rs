@@ -46,7 +46,7 @@ pub struct Observed {
     /// The state after it.
     pub snapshot: Arc<Snapshot>,
     /// Requests by pod and container.
-    pub totals: Totals,
+    pub totals: Arc<Totals>,
     /// Pods that are known.
     pub pods: usize,
     /// Pods that found no room.
@@ -171,7 +171,9 @@ impl Scrape {
     fn scope(&self, out: &mut Out<'_>) -> fmt::Result {
         out.histogram(&catalog::REPORT_TIME, &self.instruments.reports)?;
         out.gauge(&catalog::REPORT_BYTES, self.instruments.report_bytes.get())?;
+        out.gauge(&catalog::LEFT_OUT, self.instruments.left_out.get())?;
         out.counter(&catalog::POLLS, self.instruments.scope_polls.get())?;
+        out.counter(&catalog::HANGUPS, self.instruments.scope_hangups.get())?;
         out.counter(&catalog::SCRAPES, self.instruments.scrapes.get())
     }
 }

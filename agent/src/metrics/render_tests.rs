@@ -25,7 +25,7 @@ fn scrape(snapshot: Snapshot, grouping: Grouping) -> Scrape {
         }),
         observed: Arc::new(Observed {
             snapshot: Arc::new(snapshot),
-            totals: tally.totals().clone(),
+            totals: Arc::clone(tally.totals()),
             pods: 2,
             refused_pods: 0,
         }),

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,12 +17,15 @@ use crate::health::Question;
 use crate::http::serve::{self, Limits, of_type, refused, text};
 use crate::shutdown::Shutdown;
 
-/// Anybody who reaches the address may ask: fewer connections than the plugin's socket has, but more time to take a
-/// megabyte over a network.
-pub const LIMITS: Limits = Limits { connections: 32, write: Duration::from_secs(10), ..Limits::DEFAULT };
+/// Anybody who reaches the address may ask: fewer connections than the plugin's socket has, and no address more than a
+/// quarter of them, but more time to take a megabyte over a network.
+pub const LIMITS: Limits = Limits { connections: 32, share: 8, write: Duration::from_secs(10), ..Limits::DEFAULT };
 
-/// Gives the metrics as they are.
-pub type Render = dyn Fn(Format) -> String + Send + Sync;
+/// How far behind all else strangers are served: their thread is as nice.
+const NICENESS: i32 = 10;
+
+/// Gives the metrics as they were at the last tick.
+pub type Render = dyn Fn(Format) -> Bytes + Send + Sync;
 /// One line that says what is wrong, if something is.
 pub type Complaint = dyn Fn(Question) -> Option<String> + Send + Sync;
 
@@ -46,6 +50,31 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
     let failed =
         |error: io::Error| format!("cannot serve metrics at {address}: {error}; choose another --metrics-address");
     TcpListener::bind(address).await.map_err(failed)
+}
+
+/// Serves until shutdown on a thread of its own: whatever strangers ask for, neither ticks nor Scope nor health wait.
+///
+/// # Errors
+///
+/// The system gives no thread.
+pub fn serve_apart(
+    listener: TcpListener,
+    limits: Limits,
+    shutdown: Shutdown,
+    answers: Answers,
+) -> io::Result<JoinHandle<io::Result<()>>> {
+    let listener = listener.into_std()?;
+    Builder::new().name("metrics".into()).spawn(move || {
+        // Without a process id it is about this thread.
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::debug!(%error, "metrics are served with the same priority as all else");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            serve(TcpListener::from_std(listener)?, limits, shutdown, answers).await;
+            Ok(())
+        })
+    })
 }
 
 /// Serves until shutdown.

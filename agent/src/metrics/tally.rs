@@ -2,9 +2,10 @@
 //!
 //! What a process received between two ticks is added to the series that it belongs to at the second: so a series goes
 //! on when its processes end, its pod is deleted, or a pod of the same name comes back. What has a pod without a name yet
-//! waits for it ([`super::waiting`]).
+//! waits for it ([`super::waiting`]). At the limit those make room that can grow no more: of processes that have ended,
+//! and of containers without any.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use common::maps::Counts;
@@ -109,39 +110,54 @@ pub struct Totals {
 pub struct Tally {
     grouping: Grouping,
     limit: usize,
-    totals: Totals,
+    /// Copied by a tick only while somebody renders it.
+    totals: Arc<Totals>,
     waiting: Waiting,
-    /// The tick at which idle series were last looked for.
+    /// The tick at which idle and dead series were last looked for.
     searched_at: u64,
+    /// Those found dead then, the one last that did not grow for longest.
+    dead: Vec<Arc<Labels>>,
+    /// The labels of processes that lived then.
+    living: HashSet<Labels>,
 }
 
 impl Tally {
     /// Nothing yet.
     #[must_use]
     pub fn new(grouping: Grouping) -> Self {
-        Self { grouping, limit: MAX_SERIES, totals: Totals::default(), waiting: Waiting::default(), searched_at: 0 }
+        Self {
+            grouping,
+            limit: MAX_SERIES,
+            totals: Arc::default(),
+            waiting: Waiting::default(),
+            searched_at: 0,
+            dead: Vec::new(),
+            living: HashSet::new(),
+        }
     }
 
     /// Everything so far.
     #[must_use]
-    pub fn totals(&self) -> &Totals {
+    pub fn totals(&self) -> &Arc<Totals> {
         &self.totals
     }
 
     /// Adds what a tick brought. Each tick must be given, once.
     pub fn take(&mut self, snapshot: &Snapshot, pods: &Pods) {
         for Named { labels, counts } in self.waiting.released(pods, snapshot.sequence) {
-            add(self.place_for(&labels, snapshot.sequence), &counts);
+            add(self.place_for(&labels, snapshot), &counts);
         }
         for grown in &snapshot.grown {
             let labels = Labels::of(&grown.process, self.grouping);
             if !self.waiting.takes(&grown.process, &labels, &grown.counts, snapshot.sequence) {
-                add(self.place_for(&labels.placed(&grown.process), snapshot.sequence), &grown.counts);
+                add(self.place_for(&labels.placed(&grown.process), snapshot), &grown.counts);
             }
         }
-        self.totals.waiting = self.waiting.sum();
+        (self.dead, self.living) = Default::default();
+        let totals = Arc::make_mut(&mut self.totals);
+        totals.waiting = self.waiting.sum();
         let Located { found, awaited, unknown, outside } = snapshot.located;
-        let lookups = &mut self.totals.lookups;
+        let lookups = &mut totals.lookups;
         lookups.found += found;
         lookups.awaited += awaited;
         lookups.unknown += unknown;
@@ -149,27 +165,43 @@ impl Tally {
     }
 
     /// Where requests with these labels are counted.
-    fn place_for(&mut self, labels: &Labels, tick: u64) -> &mut Counts {
+    fn place_for(&mut self, labels: &Labels, snapshot: &Snapshot) -> &mut Counts {
         if !self.totals.series.contains_key(labels) {
             if self.totals.series.len() >= self.limit {
-                self.retire(tick);
+                self.make_room(labels, snapshot);
             }
             if self.totals.series.len() >= self.limit {
-                return &mut self.totals.other;
+                return &mut Arc::make_mut(&mut self.totals).other;
             }
-            self.totals.series.insert(Arc::new(labels.clone()), Series::default());
+            Arc::make_mut(&mut self.totals).series.insert(Arc::new(labels.clone()), Series::default());
         }
-        let series = self.totals.series.get_mut(labels).expect("it is there or was put there");
-        series.grown_at = tick;
+        let series = Arc::make_mut(&mut self.totals).series.get_mut(labels);
+        let series = series.expect("it is there or was put there");
+        series.grown_at = snapshot.sequence;
         &mut series.counts
     }
 
-    /// Takes out what has been idle for long. Looking costs time, so once a tick is enough.
-    fn retire(&mut self, tick: u64) {
-        if std::mem::replace(&mut self.searched_at, tick) == tick {
-            return;
+    /// Takes out what has been idle for long, or else, for one that lives, one that is dead. Looking costs time, so once
+    /// a tick is enough.
+    fn make_room(&mut self, labels: &Labels, snapshot: &Snapshot) {
+        if std::mem::replace(&mut self.searched_at, snapshot.sequence) != snapshot.sequence {
+            self.retire_idle(snapshot.sequence);
+            self.find_dead(snapshot);
         }
-        let Totals { series, retired, retired_series, .. } = &mut self.totals;
+        if self.totals.series.len() >= self.limit
+            && self.living.contains(labels)
+            && let Some(dead) = self.dead.pop()
+        {
+            let totals = Arc::make_mut(&mut self.totals);
+            if let Some(series) = totals.series.remove(&dead) {
+                add(&mut totals.retired, &series.counts);
+                totals.retired_series += 1;
+            }
+        }
+    }
+
+    fn retire_idle(&mut self, tick: u64) {
+        let Totals { series, retired, retired_series, .. } = Arc::make_mut(&mut self.totals);
         series.retain(|_, series| {
             let idle = tick.saturating_sub(series.grown_at) >= IDLE_TICKS;
             if idle {
@@ -178,6 +210,18 @@ impl Tally {
             }
             !idle
         });
+    }
+
+    fn find_dead(&mut self, snapshot: &Snapshot) {
+        let labels = |process: &Process| Labels::of(process, self.grouping).placed(process);
+        self.living = snapshot.processes.iter().map(labels).collect();
+        // What grows at this tick may not have been added yet, and would come back at once.
+        let growing: HashSet<_> = snapshot.grown.iter().map(|grown| labels(&grown.process)).collect();
+        let is_dead = |labels: &Labels| !self.living.contains(labels) && !growing.contains(labels);
+        let dead = self.totals.series.iter().filter(|(labels, _)| is_dead(labels));
+        let mut dead: Vec<_> = dead.map(|(labels, series)| (series.grown_at, Arc::clone(labels))).collect();
+        dead.sort_unstable_by(|a, b| b.cmp(a));
+        self.dead = dead.into_iter().map(|(_, labels)| labels).collect();
     }
 }
 

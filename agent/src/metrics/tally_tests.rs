@@ -190,6 +190,28 @@ fn at_the_limit_idle_series_make_room() {
 }
 
 #[test]
+fn at_the_limit_the_dead_go_first_for_those_that_live() {
+    let mut tally = tally(3);
+    let living = |pods: &[&str]| pods.iter().map(|name| pod(name)).collect();
+    let taken = |tally: &mut Tally, sequence, lives: &[&str], grow: &[&str]| {
+        let grown = grow.iter().map(|name| (pod(name), 1)).collect();
+        tally.take(&Snapshot { processes: living(lives), ..tick(sequence, grown) }, &Pods::default());
+        (lines(tally).join(", "), requests(&tally.totals.other), tally.totals.retired_series)
+    };
+    let lives = ["a", "b"];
+    assert_eq!(taken(&mut tally, 1, &lives, &["a", "dead-1"]).1, 0);
+    assert_eq!(taken(&mut tally, 2, &lives, &["dead-2"]).1, 0);
+    // One that is dead itself pushes nobody out.
+    assert_eq!(taken(&mut tally, 3, &lives, &["dead-3"]), ("shop/a/ 1, shop/dead-1/ 1, shop/dead-2/ 1".into(), 1, 0));
+    // The one that did not grow for longest, and not the living one that is idle.
+    assert_eq!(taken(&mut tally, 4, &lives, &["b"]), ("shop/a/ 1, shop/b/ 1, shop/dead-2/ 1".into(), 1, 1));
+    assert_eq!(taken(&mut tally, 5, &["a", "b", "c"], &["c"]).0, "shop/a/ 1, shop/b/ 1, shop/c/ 1");
+    // All live: what is new finds no room.
+    assert_eq!(taken(&mut tally, 6, &["a", "b", "c", "d"], &["d"]).1, 2);
+    assert_eq!(requests(&tally.totals.retired), 2);
+}
+
+#[test]
 fn outcomes_of_searches_add_up() {
     let mut tally = tally(9);
     let located = Located { found: 2, awaited: 5, unknown: 1, outside: 3 };

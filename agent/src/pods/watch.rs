@@ -133,7 +133,7 @@ struct PodWatch {
     listing: bool,
     /// What of it has arrived.
     fresh: Vec<Pod>,
-    /// Something failed, a version that is too old included, and whether the watch works since is to be seen.
+    /// There was trouble, or a version that is too old, and whether the watch works since is to be seen.
     is_unproven: bool,
     /// Set when the server answers the list or the watch.
     answered: Arc<AtomicBool>,
@@ -264,6 +264,7 @@ impl PodWatch {
     }
 
     fn tell(&mut self, report: Report) {
+        self.is_unproven = true;
         self.talk.trouble(&report);
         self.state.send_replace(State::Failing { report, has_listed: self.has_listed });
     }

@@ -135,6 +135,10 @@ impl Processes for ProcessTable {
         identity
     }
 
+    fn had_ended(&self, key: &ProcessKey) -> bool {
+        self.gone.last() == Some(key)
+    }
+
     fn unreadable(&self) -> u64 {
         self.unreadable
     }
@@ -237,6 +241,10 @@ mod tests {
         let mut table = ProcessTable::new();
         let identity = table.track(&process);
         assert_eq!((identity.command.as_str(), identity.command_line.as_str()), ("sleep", ""));
+        assert!(table.had_ended(&process.key));
+        let (_living, other) = sleeper();
+        table.track(&other);
+        assert!(!table.had_ended(&other.key));
         assert_eq!(table.ended(), [process.key]);
         assert_eq!(table.unreadable(), 0);
     }

@@ -1,6 +1,7 @@
 //! The name by which Scope knows this machine, and whether a Scope probe uses another. PURE.
 //!
-//! Scope shows nothing of a report whose nodes name a host it does not know, and calls it "ok".
+//! Of a report whose nodes name a host it does not know Scope shows nodes without names and a second host, and calls it
+//! "ok".
 
 use std::fmt;
 use std::sync::Arc;
@@ -62,10 +63,16 @@ pub fn is_scope(query: Option<&str>) -> bool {
 pub fn mismatch(ours: &str, scopes: &str) -> Option<String> {
     (ours != scopes).then(|| {
         format!(
-            "Scope calls this host {scopes:?}, but this agent calls it {ours:?}: Scope will show no requests. \
-             Start the agent with --hostname={scopes} (or {VARIABLE}={scopes})"
+            "Scope calls this host {scopes:?}, but this agent calls it {ours:?}: Scope shows its processes without names, \
+             and a second host. Start the agent with --hostname={scopes} (or {VARIABLE}={scopes})"
         )
     })
+}
+
+/// The same for the plugin's description, of which Scope shows the beginning.
+#[must_use]
+pub fn advice(scopes: &str) -> String {
+    format!("start the agent with --hostname={scopes}, as Scope calls this host")
 }
 
 #[cfg(test)]

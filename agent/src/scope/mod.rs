@@ -4,4 +4,5 @@ pub mod host;
 pub mod peer;
 pub mod plugin;
 pub mod report;
+pub mod room;
 pub mod topologies;

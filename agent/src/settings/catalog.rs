@@ -47,7 +47,7 @@ pub const NO_COLOUR: Setting =
     Setting { name: "no-colour", variable: "NO_COLOR", value: None, default: "off", help: "no colours" };
 
 /// All settings, in the order of the help.
-pub const ALL: [Setting; 14] = [
+pub const ALL: [Setting; 15] = [
     CONFIG,
     PLUGINS_ROOT,
     setting("hostname", "NAME", "SCOPE_HOSTNAME", "the host's name", "this host as Scope calls it"),
@@ -57,6 +57,13 @@ pub const ALL: [Setting; 14] = [
         "SCOPE_HTTP_REQUESTS_TOPOLOGIES",
         "process,container,pod,host",
         "what Scope gets numbers of",
+    ),
+    setting(
+        "shown",
+        "WHICH",
+        "SCOPE_HTTP_REQUESTS_SHOWN",
+        "all",
+        "which processes Scope and tables show: all, or pods",
     ),
     setting("node-name", "NAME", "NODE_NAME", "no pods", "the Kubernetes node whose pods are asked for"),
     setting(
@@ -85,7 +92,7 @@ pub const ALL: [Setting; 14] = [
         "HOOK",
         "SCOPE_HTTP_REQUESTS_HOOK",
         "auto",
-        "where the probe is and reads: auto, tracepoint, dynptr or fexit",
+        "where the probe reads: auto, tracepoint, dynptr or fexit",
     ),
     setting("max-processes", "NUMBER", "SCOPE_HTTP_REQUESTS_MAX_PROCESSES", "8192", "processes counted at a time"),
     setting(

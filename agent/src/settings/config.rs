@@ -8,6 +8,7 @@ use clap::ArgMatches;
 use super::catalog::NO_COLOUR;
 pub use super::values::DEFAULT_LOG_LEVEL;
 use super::values::Values;
+use crate::counting::shown::Shown;
 use crate::kernel::ProbeConfig;
 use crate::metrics::tally::Grouping;
 use crate::scope::host::HostName;
@@ -34,6 +35,8 @@ pub struct Config {
     pub kubeconfig: Option<PathBuf>,
     /// What the report for Scope is about.
     pub topologies: Topologies,
+    /// Which processes people are shown.
+    pub shown: Shown,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged, as `tracing` filters it.
@@ -108,6 +111,7 @@ impl Config {
             probe: values.probe(),
             kubeconfig: values.path("kubeconfig"),
             topologies: values.topologies(),
+            shown: values.one_of("shown", &[("all", Shown::All), ("pods", Shown::Pods)]),
             log_format: values.one_of(
                 "log-format",
                 &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],

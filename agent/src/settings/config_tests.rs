@@ -48,6 +48,7 @@ fn without_anything_the_defaults_hold() {
         probe: ProbeConfig { hook: HookChoice::Auto, max_processes: 8192 },
         kubeconfig: None,
         topologies: Topologies::ALL,
+        shown: Shown::All,
         log_format: LogFormat::Auto,
         log_level: "info".into(),
         terminal: When::Auto,
@@ -85,6 +86,7 @@ fn a_flag_beats_its_variable_and_an_empty_variable_is_none() {
     check(&["--topologies=pod"], &[("SCOPE_HTTP_REQUESTS_TOPOLOGIES", "host")], topologies, chosen("pod"));
     check(&[], &[("SCOPE_HTTP_REQUESTS_TOPOLOGIES", "host,pod")], topologies, chosen("pod,host"));
     check(&[], &[("SCOPE_HTTP_REQUESTS_TOPOLOGIES", "")], topologies, Topologies::ALL);
+    check(&["--shown=pods"], &[("SCOPE_HTTP_REQUESTS_SHOWN", "all")], |config| config.shown, Shown::Pods);
     check(&[], &[("NO_COLOR", "1")], |config| config.colour, false);
 }
 

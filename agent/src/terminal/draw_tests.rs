@@ -23,6 +23,7 @@ fn overview() -> Overview {
     let facts = Facts {
         probe: "tp_btf/skb_copy_datagram_iovec".into(),
         socket: "/var/run/scope/plugins/http-requests/http-requests.sock".into(),
+        ..Facts::default()
     };
     Overview::new(&state, &facts)
 }

@@ -14,9 +14,11 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 
 /// How the server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub enum Scenario {
     WatchStatus(u16),
     /// Not at all: the request is taken and nothing comes.
     Hang,
+    /// As it should, once the scenario is another.
+    Hold,
     /// By closing the connection.
     Close,
     /// Lists as it should; every watch ends at once.
@@ -207,6 +211,9 @@ async fn answer(
     let query = request.uri().query().unwrap_or_default().to_owned();
     let watches = query.split('&').any(|pair| pair == "watch=true");
     let given = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    while world.lock().unwrap().scenario == Scenario::Hold {
+        sleep(Duration::from_millis(20)).await;
+    }
     let (scenario, list) = {
         let mut world = world.lock().unwrap();
         world.requests.push(request.uri().to_string());
@@ -227,7 +234,7 @@ async fn answer(
         _ if !watches => whole(200, list),
         Scenario::WatchStatus(code) => whole(code, status(code, "pods is forbidden or worse")),
         Scenario::EmptyWatch => whole(200, ""),
-        Scenario::Serve | Scenario::GarbageInWatch => {
+        Scenario::Serve | Scenario::Hold | Scenario::GarbageInWatch => {
             let version = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok());
             let garbage =
                 (scenario == Scenario::GarbageInWatch).then(|| "{\"type\":\"ADDED\",\"object\":[]}\n".to_owned());

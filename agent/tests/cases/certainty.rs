@@ -38,6 +38,11 @@ impl Old {
 pub fn cases(old: Old) -> Vec<Case> {
     let Old { mut idle, mut in_body, mut unused, mut unix } = old;
     let joined = |requests| Expected { losses: vec![(Failure::Joined, 1)], resynced: 1, ..here(requests) };
+    let begun_otherwise = |requests| Expected {
+        losses: vec![(Failure::NoRequestLine, 1)],
+        resynced: u64::from(requests > 0),
+        ..here(requests)
+    };
     vec![
         Case::new("older than the probe, idle: counts from the next answer on", joined(2), move |_| {
             // Whether anything was sent since the last read is not known of the first one.
@@ -55,6 +60,16 @@ pub fn cases(old: Old) -> Vec<Case> {
         }),
         Case::new("Unix, older than the probe: counts from the second read on", joined(2), move |_| {
             (0..3).try_for_each(|_| exchange(&mut unix, GET.as_bytes()))
+        }),
+        Case::new("a first line that is none: counts from the next answer on", begun_otherwise(3), move |_| {
+            let mut connection = loopback()?;
+            exchange(&mut connection, b"GET / ICE/1.0\r\n\r\n")?;
+            (0..3).try_for_each(|_| exchange(&mut connection, GET.as_bytes()))
+        }),
+        Case::new("another protocol: tried four times, then left alone", begun_otherwise(0), move |_| {
+            let mut connection = loopback()?;
+            (0..5).try_for_each(|_| exchange(&mut connection, b"GET key\r\n"))?;
+            (0..3).try_for_each(|_| exchange(&mut connection, GET.as_bytes()))
         }),
         Case::new("older than the probe, never read from: certain", here(3), move |_| {
             (0..3).try_for_each(|_| exchange(&mut unused, GET.as_bytes()))

@@ -87,6 +87,11 @@ fn lost(requests: u64, cause: Failure) -> Expected {
     Expected { losses: vec![(cause, 1)], ..here(requests) }
 }
 
+/// A connection that has carried no request, and so belongs to no process.
+fn begun_otherwise(cause: Failure) -> Expected {
+    Expected { losses: vec![(cause, 1)], ..here(0) }
+}
+
 fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
     [&length[1..], &[kind, flags], &id.to_be_bytes(), payload].concat()
@@ -179,8 +184,19 @@ fn rows() -> Vec<(&'static str, Vec<u8>, Expected)> {
             here(0),
         ),
         ("responses whose bodies are requests", text(&format!("HTTP/1.1 200 OK\r\n\r\n{fake}")), here(0)),
-        ("HTTP/0.9", text("GET /\r\n"), here(0)),
-        ("Redis inline", text(&format!("GET key\r\n{GET}")), here(0)),
+        ("HTTP/0.9", text("GET /\r\n"), begun_otherwise(Failure::NoRequestLine)),
+        ("two blanks, then requests", text(&format!("GET  / HTTP/1.1\r\nHost: a\r\n\r\n{GET}{GET}")), here(3)),
+        ("a blank at the line's end, then requests", text(&format!("GET / HTTP/1.1 \r\n\r\n{GET}{GET}")), here(3)),
+        ("a CR before the method, then requests", text(&format!("\r{GET}{GET}")), here(2)),
+        ("tabs, then requests", text(&format!("GET\t/\tHTTP/1.1\t\r\n\r\n{GET}{GET}")), here(3)),
+        ("HTTP/1.10, then requests", text(&format!("GET / HTTP/1.10\r\n\r\n{GET}{GET}")), here(3)),
+        ("HTTP/2.0 without the preface, then requests", text(&format!("GET / HTTP/2.0\r\n\r\n{GET}{GET}")), here(3)),
+        (
+            "a version that is none",
+            text(&format!("GET / HTTP/1.x\r\n\r\n{GET}")),
+            begun_otherwise(Failure::MalformedRequest),
+        ),
+        ("Redis inline", text(&format!("GET key\r\n{GET}")), begun_otherwise(Failure::NoRequestLine)),
         ("Postgres parse", b"P\0\0\0\x20\0GET / HTTP/1.1\r\n\0\0\0".to_vec(), here(0)),
         ("memcached", text("get key\r\nset a 0 0 3\r\nGET\r\n"), here(0)),
         ("SMTP", text("EHLO a\r\nMAIL FROM:<a@a>\r\n"), here(0)),

@@ -39,6 +39,7 @@ const CASES: &[Case] = &[
     ("nginx: 16 pipelined", |session| nginx::pipelined(session, 16)),
     ("nginx: 100 pipelined", |session| nginx::pipelined(session, 100)),
     ("nginx: 1000 pipelined", |session| nginx::pipelined(session, 1000)),
+    ("nginx: odd request lines", nginx::odd_lines),
     ("nginx: 1-byte writes", nginx::single_bytes),
     ("nginx: heads of 8, 32 and 64 KiB", nginx::large_heads),
     ("nginx: Unix socket", nginx::unix_socket),

@@ -170,6 +170,30 @@ pub fn pipelined(session: &mut Session, requests: usize) -> Result<()> {
     Ok(())
 }
 
+/// Lines that nginx serves although they are not as they should be, and requests behind them.
+pub fn odd_lines(session: &mut Session) -> Result<()> {
+    const LINES: [&str; 8] = [
+        "GET  / HTTP/1.1\r\n",
+        "GET /   HTTP/1.1\r\n",
+        "GET / HTTP/1.1 \r\n",
+        "GET / HTTP/1.1  \n",
+        "\rGET / HTTP/1.1\r\n",
+        "\r\r\n\nGET / HTTP/1.1\r\n",
+        "GET / HTTP/1.10\r\n",
+        "GET / HTTP/1.01\r\n",
+    ];
+    let nginx = Nginx::start(session, "")?;
+    for line in LINES {
+        let stream = [format!("{line}Host: localhost\r\n\r\n").as_bytes(), &gets(3)].concat();
+        for piece in [stream.len(), 1, 7] {
+            exchange(&nginx.address(), &stream, piece, 4)?;
+        }
+    }
+    session.sent((LINES.len() * 3 * 4) as u64);
+    nginx.finish(session)?;
+    Ok(())
+}
+
 pub fn single_bytes(session: &mut Session) -> Result<()> {
     let nginx = Nginx::start(session, "")?;
     exchange(&nginx.address(), &gets(50), 1, 50)?;

@@ -18,13 +18,13 @@ impl<'a> Input<'a> {
     }
 
     pub fn whole(&self) -> Replay<1024> {
-        let mut replay = Replay::default();
+        let mut replay = Replay { unbounded: true, ..Replay::default() };
         replay.read(self.stream);
         replay
     }
 
     pub fn cut(&self) -> Replay<24> {
-        let mut replay = Replay { slack: self.slack, ..Replay::default() };
+        let mut replay = Replay { slack: self.slack, unbounded: true, ..Replay::default() };
         let mut rest = self.stream;
         for size in self.sizes {
             let (read, after) = rest.split_at(usize::from(*size).min(rest.len()));

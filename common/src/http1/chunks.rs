@@ -3,6 +3,42 @@
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::stream::{Phase, Stream, fail};
+use crate::word;
+
+/// The end of a chunk or of all, or a size of up to six digits with nothing behind it: returns the length. 0: something else, to be
+/// looked at byte by byte.
+#[inline(always)]
+pub(super) fn chunk(stream: &mut Stream, letters: u64, available: u32) -> u32 {
+    const CR_LF_BYTES: u32 = 2;
+    if stream.progress != 0 {
+        return 0;
+    }
+    let returns = word::equal_to(letters, b'\r');
+    let digits = word::first(returns);
+    let length = digits + CR_LF_BYTES;
+    if returns == 0 || length > word::BYTES || length > available {
+        return 0;
+    }
+    if (letters >> (8 * digits + 8)) as u8 != b'\n' {
+        return 0;
+    }
+    if stream.phase != Phase::ChunkSize {
+        if digits != 0 {
+            return 0;
+        }
+        stream.enter(if stream.phase == Phase::ChunkEnd { Phase::ChunkSize } else { Phase::Start });
+        return length;
+    }
+    // Digits to the high end, zeros before them.
+    let empty = word::BYTES - digits;
+    let number = word::hexadecimal(letters << (8 * empty & 63) | word::repeat(b'0') >> (8 * digits));
+    if digits == 0 || number > word::MAX_HEXADECIMAL {
+        return 0;
+    }
+    stream.left = number;
+    chunk_size_end(stream);
+    length
+}
 
 #[inline(always)]
 pub(super) fn chunk_size(stream: &mut Stream, byte: u8) -> Event {

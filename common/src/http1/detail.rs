@@ -13,6 +13,8 @@ pub(super) mod method {
     pub(in crate::http1) const HTTP_1_1: u8 = 0x20;
     /// The version is HTTP/2.0, after `PRI *`.
     pub(in crate::http1) const HTTP_2: u8 = 0x40;
+    /// The version is above HTTP/1, and that is all of it.
+    pub(in crate::http1) const LATER: u8 = 0x80;
 }
 
 /// Fields that decide about framing, as `Stream::detail` while a head is read.

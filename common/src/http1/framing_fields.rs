@@ -4,7 +4,8 @@ use super::body::head_done;
 use super::content_length::{content_length, finish_length, length_line};
 use super::detail::field;
 use super::fields::{CONTENT_, TRANSFER};
-use super::transfer_encoding::{finish_coding, transfer_encoding};
+use super::line::CR_LF;
+use super::transfer_encoding::{coding_line, finish_coding, transfer_encoding};
 use crate::event::Event;
 use crate::stream::{Phase, Stream, flag};
 use crate::window::Window;
@@ -19,11 +20,19 @@ const UPGRADE: u64 = word::literal(b"upgrade\0");
 pub(super) fn special_line<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> (u32, Event) {
     let letters = window.word(at);
     let first = letters as u8;
+    if letters as u16 == CR_LF && end - at >= 2 {
+        finish_field(stream);
+        return (at + 2, head_done(stream));
+    }
     if first <= b' ' {
         return (at + 1, field_start_blank(stream, first));
     }
-    if stream.detail == field::NONE && word::lower_case(letters) == CONTENT_ {
-        let length = length_line(stream, window, at, end - at);
+    if stream.detail == field::NONE {
+        let length = match word::lower_case(letters) {
+            CONTENT_ => length_line(stream, window, at, end - at),
+            TRANSFER => coding_line(stream, window, at, end - at),
+            _ => 0,
+        };
         if length != 0 {
             return (at + length, Event::NONE);
         }

@@ -2,6 +2,7 @@
 
 use super::detail::method;
 use super::no_request::no_request;
+use super::request_line::{is_blank, no_request_line};
 use crate::event::Event;
 use crate::stream::{Phase, Stream};
 use crate::word;
@@ -9,7 +10,7 @@ use crate::word;
 /// Longest method that fits a token; longer ones are valid but none that matters.
 const TOKEN_BYTES: u8 = 8;
 /// Longest method. Streams of other protocols may look like one that never ends.
-const MAX_METHOD_BYTES: u64 = 1024;
+const MAX_METHOD_BYTES: u64 = 128;
 const GET_: u32 = u32::from_le_bytes(*b"GET ");
 const CONNECT: u64 = word::literal(b"CONNECT\0");
 const PRI: u64 = word::literal(b"PRI\0\0\0\0\0");
@@ -61,7 +62,7 @@ pub(super) fn method(stream: &mut Stream, letters: u64, available: u32) -> u32 {
 
 #[inline(always)]
 pub(super) fn method_byte(stream: &mut Stream, byte: u8) -> Event {
-    if byte == b' ' && stream.progress > 0 {
+    if stream.progress > 0 && is_blank(byte) {
         method_end(stream);
         return Event::NONE;
     }
@@ -76,7 +77,7 @@ pub(super) fn method_byte(stream: &mut Stream, byte: u8) -> Event {
     stream.token = 0;
     stream.left += 1;
     if stream.left > MAX_METHOD_BYTES - TOKEN_BYTES as u64 {
-        return no_request(stream);
+        return no_request_line(stream, byte);
     }
     Event::NONE
 }

@@ -18,12 +18,13 @@ mod no_request;
 mod proxy;
 mod request_line;
 mod transfer_encoding;
+mod version;
 
 use crate::event::Event;
 use crate::stream::{Phase, Stream};
 use crate::window::Window;
 use body::ends_head;
-use chunks::{chunk_end, chunk_size, chunk_size_end, trailer_end, trailer_start};
+use chunks::{chunk, chunk_end, chunk_size, chunk_size_end, trailer_end, trailer_start};
 use content_length::content_length;
 use detail::field;
 use fields::{decides, pass_lines};
@@ -31,27 +32,29 @@ use framing_fields::{field_name, head_end, special_line};
 use line::line_feed;
 use method::{method, method_byte};
 use proxy::{proxy_header, proxy_signature};
-use request_line::{no_request_line, request, request_end, start_byte, target, version, version_byte};
+use request_line::{request, start_byte, target, target_end};
 use transfer_encoding::transfer_encoding;
+use version::{request_end, version, version_byte};
 
 /// Where a step stopped, and what it found.
 type Step = (u32, Event);
 
-/// Reads on from `at` (below `end`), at least one byte or one change of phase.
+/// Reads on from `at` (below `end`), at least one byte or one change of phase; only an ordinary request, if it is the `FIRST`
+/// step.
 ///
 /// An ordinary request takes one step. Each piece of code stands here once, in the order in which
 /// ordinary traffic goes through it: the verifier follows every way through this function.
 #[inline(always)]
-pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> Step {
+pub(crate) fn step<W: Window + ?Sized, const FIRST: bool>(stream: &mut Stream, window: &W, at: u32, end: u32) -> Step {
     let mut at = at;
     let mut event = Event::NONE;
     if stream.phase == Phase::FieldStart && (stream.detail != field::NONE || decides(window, at.into(), end.into())) {
-        return special_line(stream, window, at, end);
+        return if FIRST { (at, event) } else { special_line(stream, window, at, end) };
     }
     if matches!(stream.phase, Phase::Begin | Phase::Start) {
         let length = method(stream, window.word(at), end - at);
         if length == 0 {
-            return (at + 1, start_byte(stream, window.byte(at)));
+            return if FIRST { (at, event) } else { (at + 1, start_byte(stream, window.byte(at))) };
         }
         at += length;
     }
@@ -76,6 +79,9 @@ pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32,
         }
         return (next, event);
     }
+    if FIRST {
+        return (at, event);
+    }
     if stream.phase.is_rest_of_line() {
         let (next, found) = line_feed(window, at, end);
         if found {
@@ -86,6 +92,12 @@ pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32,
     if at >= end {
         return (at, Event::NONE);
     }
+    if matches!(stream.phase, Phase::ChunkSize | Phase::ChunkEnd | Phase::TrailerStart) {
+        let length = chunk(stream, window.word(at), end - at);
+        if length != 0 {
+            return (at + length, Event::NONE);
+        }
+    }
     (at + 1, one_byte(stream, window.byte(at)))
 }
 
@@ -95,7 +107,7 @@ pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32,
 fn one_byte(stream: &mut Stream, byte: u8) -> Event {
     match stream.phase {
         Phase::Method => method_byte(stream, byte),
-        Phase::TargetEnd => no_request_line(stream, byte),
+        Phase::TargetEnd => target_end(stream, byte),
         Phase::Version => version_byte(stream, byte),
         Phase::RequestEnd => request_end(stream, byte),
         Phase::FieldName => field_name(stream, byte),

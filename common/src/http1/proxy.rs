@@ -26,7 +26,6 @@ pub(super) fn proxy_signature(stream: &mut Stream, byte: u8) -> Event {
         return no_request(stream);
     }
     stream.phase = Phase::Start;
-    stream.progress = progress & 1;
     start_byte(stream, byte)
 }
 

@@ -1,50 +1,44 @@
 //! The request line (RFC 9112 §3), and empty lines before it. PURE.
+//!
+//! It is read as leniently as any server reads it: docs/accuracy.md has what servers serve.
 
 use super::detail::{field, method};
-use super::line::{BLOCK_BYTES, CR_LF};
+use super::line::BLOCK_BYTES;
 use super::method::method_byte;
 use super::no_request::no_request;
 use crate::event::Event;
+use crate::failure::Failure;
 use crate::maps::Version;
-use crate::stream::{Phase, Stream, flag};
+use crate::stream::{Phase, Stream, TRIES, fail, flag};
 use crate::window::Window;
 use crate::word;
 
-const HTTP_1: u64 = word::literal(b"HTTP/1.\0");
-const HTTP_1_LETTERS: u64 = word::literal(b"HTTP/1.0");
-const HTTP_2_LETTERS: u64 = word::literal(b"HTTP/2.0");
-
+/// Blanks, empty lines, or the first byte of a method.
 #[inline(always)]
 pub(super) fn start_byte(stream: &mut Stream, byte: u8) -> Event {
-    const AFTER_CR: u8 = 1;
-    if stream.progress == AFTER_CR && byte != b'\n' {
-        return no_request(stream);
+    if byte == b'\r' && stream.phase == Phase::Begin {
+        stream.phase = Phase::ProxySignature;
+        stream.progress = 1;
+        return Event::NONE;
     }
-    match byte {
-        b'\r' if stream.phase == Phase::Begin => {
-            stream.phase = Phase::ProxySignature;
-            stream.progress = 1;
-            Event::NONE
-        }
-        b'\r' => {
-            stream.progress = AFTER_CR;
-            Event::NONE
-        }
-        b'\n' => {
-            stream.enter(Phase::Start);
-            Event::NONE
-        }
-        _ => {
-            stream.enter(Phase::Method);
-            stream.token = 0;
-            method_byte(stream, byte)
-        }
+    if byte == b'\n' || is_blank(byte) {
+        stream.enter(Phase::Start);
+        return Event::NONE;
     }
+    stream.enter(Phase::Method);
+    stream.token = 0;
+    method_byte(stream, byte)
 }
 
-/// The target: anything but blanks and control characters (bytes beyond ASCII are let through, as
-/// servers do). Returns the place behind what was looked at; when the blank that ends the target
-/// is there, behind that, in the next phase.
+/// What servers take for the blank between two parts of a request line (RFC 9112 §3): any of these, and runs of them.
+#[inline(always)]
+pub(super) const fn is_blank(byte: u8) -> bool {
+    const BITS: u64 = 1 << b' ' | 1 << b'\t' | 1 << 0x0b | 1 << 0x0c | 1 << b'\r';
+    byte <= b' ' && BITS >> (byte & 63) & 1 != 0
+}
+
+/// The target: anything but blanks and line ends, since there are servers that let every other byte through. Returns the
+/// place behind what was looked at; when the blank that ends the target is there, behind that, in the next phase.
 #[inline(always)]
 pub(super) fn target<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> u32 {
     let first = window.byte(at);
@@ -53,7 +47,7 @@ pub(super) fn target<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u3
     let mut stop = 0;
     while length < BLOCK_BYTES {
         let letters = window.word(at + length);
-        stops = stops_target(letters);
+        stops = word::below(letters, b'!');
         if stops != 0 {
             stop = word::lowest_marked(letters, stops);
             length += word::first(stops);
@@ -72,16 +66,25 @@ pub(super) fn target<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u3
         return at + 1;
     }
     if stops != 0 && at < end {
-        // Not a blank, or no target: the byte decides, in a step of its own.
-        stream.enter(Phase::TargetEnd);
+        // Another blank, or no target yet: the byte decides, in a step of its own.
+        stream.phase = Phase::TargetEnd;
     }
     at
 }
 
-/// Marks the bytes that cannot be part of a target. The lowest mark is exact.
+/// A byte in or behind a target that is no letter.
 #[inline(always)]
-fn stops_target(letters: u64) -> u64 {
-    word::below(letters, b'!') | word::equal_to(letters, 0x7f)
+pub(super) fn target_end(stream: &mut Stream, byte: u8) -> Event {
+    if is_blank(byte) {
+        stream.enter(if stream.progress == 0 { Phase::Target } else { Phase::Version });
+        return Event::NONE;
+    }
+    if byte == b'\n' {
+        return if stream.progress == 0 { no_request(stream) } else { no_request_line(stream, byte) };
+    }
+    stream.phase = Phase::Target;
+    note_target(stream, byte, 1);
+    Event::NONE
 }
 
 /// Notes `length` more bytes of the target, of which `first` is the first. `progress` counts to
@@ -100,58 +103,6 @@ fn note_target(stream: &mut Stream, first: u8, length: u32) {
     }
 }
 
-/// An ordinary version and the line's end: returns their length. 0: something else, to be looked
-/// at byte by byte.
-#[inline(always)]
-pub(super) fn version<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> u32 {
-    const LENGTH: u32 = 10;
-    let letters = window.word(at);
-    let minor = (letters >> 56) as u8;
-    let line_end = window.word(at + word::BYTES) as u16;
-    if end - at < LENGTH || word::lowest(letters, 7) != HTTP_1 || !minor.is_ascii_digit() || line_end != CR_LF {
-        return 0;
-    }
-    stream.detail |= if minor == b'1' { method::HTTP_1_1 } else { 0 };
-    LENGTH
-}
-
-#[inline(always)]
-pub(super) fn version_byte(stream: &mut Stream, byte: u8) -> Event {
-    const MAJOR: u8 = 5;
-    const MINOR: u8 = 7;
-    let preface = method::PRI | method::ASTERISK;
-    let expected = if stream.detail & method::HTTP_2 != 0 { HTTP_2_LETTERS } else { HTTP_1_LETTERS };
-    let progress = stream.progress;
-    if progress == MAJOR && byte == b'2' && stream.detail == preface {
-        stream.detail |= method::HTTP_2;
-    } else if progress == MINOR && expected == HTTP_1_LETTERS && byte.is_ascii_digit() {
-        stream.detail |= if byte == b'1' { method::HTTP_1_1 } else { 0 };
-    } else if byte != (expected >> (8 * (progress & 7))) as u8 {
-        return no_request_line(stream, byte);
-    }
-    stream.progress = progress + 1;
-    if progress == MINOR {
-        stream.enter(Phase::RequestEnd);
-    }
-    Event::NONE
-}
-
-#[inline(always)]
-pub(super) fn request_end(stream: &mut Stream, byte: u8) -> Event {
-    if byte == b'\r' && stream.progress == 0 {
-        stream.progress = 1;
-        return Event::NONE;
-    }
-    if byte != b'\n' {
-        return no_request_line(stream, byte);
-    }
-    if stream.detail & method::HTTP_2 != 0 {
-        stream.enter(Phase::Preface);
-        return Event::NONE;
-    }
-    request(stream)
-}
-
 /// A request line is complete.
 #[inline(always)]
 pub(super) fn request(stream: &mut Stream) -> Event {
@@ -159,17 +110,29 @@ pub(super) fn request(stream: &mut Stream) -> Event {
     let connect = if stream.detail & method::MASK == method::CONNECT { flag::CONNECT } else { 0 };
     stream.flags = stream.flags & !flag::REQUEST | flag::SEEN | connect;
     stream.left = 0;
+    stream.last_stream = 0;
     stream.detail = field::NONE;
     stream.enter(Phase::FieldStart);
     Event::request(version)
 }
 
-/// A line that began like a request ended otherwise, at `byte`.
+/// A line of at least two words turns out, at `byte`, to be no request line.
 #[inline(always)]
 pub(super) fn no_request_line(stream: &mut Stream, byte: u8) -> Event {
-    if stream.detail & method::MASK == method::PROXY && !stream.has(flag::SEEN) {
+    /// `progress` through a version: `HTTP/` was there.
+    const NAMED: u8 = 5;
+    if stream.has(flag::SEEN) {
+        return no_request(stream);
+    }
+    if stream.detail & method::MASK == method::PROXY {
         stream.enter(if byte == b'\n' { Phase::Start } else { Phase::ProxyLine });
         return Event::NONE;
     }
-    no_request(stream)
+    if stream.phase == Phase::RequestEnd || stream.phase == Phase::Version && stream.progress >= NAMED {
+        return fail(stream, Failure::MalformedRequest);
+    }
+    let tries = if stream.last_stream == 0 { TRIES } else { stream.last_stream };
+    let event = fail(stream, Failure::NoRequestLine);
+    stream.last_stream = tries;
+    event
 }

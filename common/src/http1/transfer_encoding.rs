@@ -2,6 +2,7 @@
 
 use crate::event::Event;
 use crate::stream::{Phase, Stream, flag};
+use crate::window::Window;
 use crate::word;
 
 /// Progress through one transfer coding: below `MATCHED`, letters of `chunked`.
@@ -12,6 +13,27 @@ mod coding {
 }
 
 const CHUNKED: u64 = word::literal(b"chunked\0");
+
+/// `chunked` as the only coding, in its plainest form, and a line after it that does not continue it: returns the line's
+/// length. 0: something else.
+#[inline(always)]
+pub(super) fn coding_line<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, available: u32) -> u32 {
+    /// `Transfer-Encoding: chunked` and the line's end.
+    const LINE: u32 = 28;
+    const COLON_BLANK: u64 = 0xffff << 8;
+    let (middle, last) = (window.word(at + word::BYTES), window.word(at + 2 * word::BYTES));
+    let end = window.word(at + 3 * word::BYTES);
+    let differs = word::lower_case(middle) ^ word::literal(b"-encodin")
+        | word::lower_case(last) ^ word::literal(b"g: chunk")
+        | (last ^ word::literal(b"g: chunk")) & COLON_BLANK
+        | u64::from((end as u32 | 0x2020) ^ u32::from_le_bytes(*b"ed\r\n"));
+    let next = (end >> 32) as u8;
+    if differs != 0 || next == b' ' || next == b'\t' || available <= LINE {
+        return 0;
+    }
+    stream.flags |= flag::CODED | flag::CHUNKED;
+    LINE
+}
 
 #[inline(always)]
 pub(super) fn transfer_encoding(stream: &mut Stream, byte: u8) -> Event {

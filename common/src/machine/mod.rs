@@ -7,4 +7,4 @@ mod read;
 mod turn;
 
 pub use read::{Read, Source};
-pub use turn::turn;
+pub use turn::{first_turn, turn};

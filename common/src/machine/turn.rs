@@ -13,6 +13,18 @@ use crate::{http1, http2};
 /// it then knows to pass over (before the first turn, the caller does).
 #[inline(always)]
 pub fn turn<S: Source>(stream: &mut Stream, source: &mut S, read: &mut Read) -> Event {
+    any_turn::<S, false>(stream, source, read)
+}
+
+/// As [`turn`], and does less: an ordinary request, no more; of anything else nothing. For where a turn stands twice, since
+/// the kernel's verifier looks at both.
+#[inline(always)]
+pub fn first_turn<S: Source>(stream: &mut Stream, source: &mut S, read: &mut Read) -> Event {
+    any_turn::<S, true>(stream, source, read)
+}
+
+#[inline(always)]
+fn any_turn<S: Source, const FIRST: bool>(stream: &mut Stream, source: &mut S, read: &mut Read) -> Event {
     if read.offset >= read.end || !stream.phase.reads_on() {
         return Event::END;
     }
@@ -28,14 +40,21 @@ pub fn turn<S: Source>(stream: &mut Stream, source: &mut S, read: &mut Read) -> 
         read.window_start = read.offset;
         read.window_end = read.offset + length;
     }
+    if !FIRST && read.credit == 0 {
+        return fail(stream, Failure::StepBudget);
+    }
     let at = read.offset - read.window_start;
     let end = read.window_end - read.window_start;
     let (next, event) = if stream.phase >= Phase::Preface {
-        http2::step(stream, source, at, end)
+        http2::step::<S, FIRST>(stream, source, at, end)
     } else {
-        http1::step(stream, source, at, end)
+        http1::step::<S, FIRST>(stream, source, at, end)
     };
     read.offset = read.window_start + next;
+    if !FIRST && next < end {
+        // What goes on in another window costs nothing: windows are few.
+        read.credit -= 1;
+    }
     read.pass_over(stream);
     event
 }

@@ -2,7 +2,7 @@
 //! reading of RFC 9112 §6 that has the whole stream at hand.
 
 /// Of a method: docs/accuracy.md.
-const MOST_BYTES: usize = 1024;
+const MOST_BYTES: usize = 128;
 
 /// How many requests a stream of complete, valid messages holds; `None` for any other stream.
 pub fn judge(stream: &[u8]) -> Option<u64> {
@@ -14,7 +14,10 @@ pub fn judge(stream: &[u8]) -> Option<u64> {
         }
         let mut fields = [httparse::EMPTY_HEADER; 64];
         let mut request = httparse::Request::new(&mut fields);
-        let Ok(httparse::Status::Complete(length)) = request.parse(rest) else { return None };
+        let mut config = httparse::ParserConfig::default();
+        config.allow_multiple_spaces_in_request_line_delimiters(true);
+        let parsed = config.parse_request(&mut request, rest);
+        let Ok(httparse::Status::Complete(length)) = parsed else { return None };
         let method = request.method?;
         if matches!(method, "CONNECT" | "PROXY" | "PRI") || method.len() > MOST_BYTES {
             return None;

@@ -5,7 +5,7 @@ use common::connection::Connection;
 
 use super::Reader;
 use super::job::{Job, Spot};
-use super::window::{Fill, Work, take_turns, turn_once};
+use super::window::{Fill, Work, first_turn_once, take_turns};
 use crate::kernel::untyped;
 use crate::skb;
 
@@ -20,7 +20,7 @@ impl Reader for Direct {
         self.first_window(job);
         let mut work = Work { job, connection, fill: DirectFill { head: self.0 as u64 } };
         // An ordinary request is one turn: no call for it.
-        if turn_once(&mut work) {
+        if first_turn_once(&mut work) {
             take_turns(work);
         }
         true

@@ -5,7 +5,7 @@ use common::connection::Connection;
 
 use super::Reader;
 use super::job::Job;
-use super::window::{Fill, Work, take_turns, turn_once};
+use super::window::{Fill, Work, first_turn_once, take_turns};
 use crate::kernel::{Dynptr, dynptr_from_skb};
 
 /// The bytes of a buffer, wherever the kernel keeps them: linear part, fragments, fragment list.
@@ -33,7 +33,7 @@ fn with_dynptr(skb: *const u8, job: *mut Job, connection: *mut Connection) -> bo
     }
     let mut work = Work { job, connection, fill: DynptrFill { dynptr: &raw const dynptr } };
     // An ordinary request is one turn: no call for it.
-    if turn_once(&mut work) {
+    if first_turn_once(&mut work) {
         take_turns(work);
     }
     true

@@ -43,7 +43,9 @@ pub(crate) fn process<'a>(
         connection.lose_certainty(Failure::Unreadable);
         job.failure = Failure::Unreadable as u32 + 1;
     } else if job.trial != 0 {
+        // What it was lost for stays as it is.
         connection.end_try();
+        job.failure = 0;
     } else if job.read.offset < job.read.end && connection.stream.phase.reads_on() {
         connection.lose_certainty(Failure::StepBudget);
         job.failure = Failure::StepBudget as u32 + 1;

@@ -3,7 +3,8 @@
 use aya_ebpf::helpers::bpf_loop;
 use common::connection::Connection;
 use common::event::Event;
-use common::machine::{Source, turn};
+use common::machine::{Read, Source, first_turn, turn};
+use common::stream::Stream;
 use common::window::Window;
 use core::ffi::c_void;
 use core::ptr::from_mut;
@@ -11,8 +12,7 @@ use core::ptr::from_mut;
 use super::job::{COPIED, Job, highest};
 use crate::kernel::{bounded, load_pair, load_word};
 
-/// Turns that one read may take. A turn passes over at least a byte, or is one of a few that
-/// prepare it, so only a read of more than 2 MiB in single bytes could need more.
+/// More than a read is granted, see [`Read::grant`]. What tells here are turns without progress: fills, of which there are few.
 const MAX_TURNS: u32 = 1 << 22;
 
 /// Brings bytes into the window.
@@ -93,8 +93,11 @@ impl<F: Fill> Source for JobSource<'_, F> {
 /// Takes turns until the read is used up.
 #[inline(always)]
 pub(super) fn take_turns<F: Fill>(mut work: Work<F>) {
-    // SAFETY: `work` outlives the loop, and `take_turn` is the callback for it.
-    unsafe { bpf_loop(MAX_TURNS, take_turn::<F> as *mut c_void, from_mut(&mut work).cast(), 0) };
+    // SAFETY: `work` outlives the loop, `take_turn` is the callback for it, and the job is the caller's.
+    unsafe {
+        (*work.job).read.grant();
+        bpf_loop(MAX_TURNS, take_turn::<F> as *mut c_void, from_mut(&mut work).cast(), 0);
+    }
 }
 
 /// `long callback(u64 index, void *context)`: 0 to go on, 1 to stop.
@@ -106,7 +109,21 @@ extern "C" fn take_turn<F: Fill>(_index: u64, work: *mut Work<F>) -> i64 {
 
 /// One turn; says whether there is more to do.
 #[inline(always)]
-pub(super) fn turn_once<F: Fill>(work: &mut Work<F>) -> bool {
+fn turn_once<F: Fill>(work: &mut Work<F>) -> bool {
+    turn_with(work, turn)
+}
+
+/// The first turn, without a loop: an ordinary request is no more than that.
+#[inline(always)]
+pub(super) fn first_turn_once<F: Fill>(work: &mut Work<F>) -> bool {
+    turn_with(work, first_turn)
+}
+
+#[inline(always)]
+fn turn_with<'a, F: Fill>(
+    work: &'a mut Work<F>,
+    turn: impl FnOnce(&mut Stream, &mut JobSource<'a, F>, &mut Read) -> Event,
+) -> bool {
     // SAFETY: `take_turns` was given both.
     let (job, connection) = unsafe { (&mut *work.job, &mut *work.connection) };
     let mut source = JobSource { job: work.job, window: work.fill.window(work.job), fill: &work.fill };

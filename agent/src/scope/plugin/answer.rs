@@ -1,35 +1,29 @@
 //! What each request on the plugin socket is answered with. EDGE.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
+use hyper::header::ACCEPT_ENCODING;
 use hyper::{Request, Response, StatusCode};
-use tokio::sync::watch;
-use tokio::time::Instant;
 
-use crate::counting::overview::{self, Facts, Overview};
-use crate::counting::snapshot::Snapshot;
-use crate::health::{self, Question, Vitals};
-use crate::http::serve::{of_type, refused, text};
-use crate::metrics::Instruments;
-use crate::pods::news;
-use crate::scope::report::Content;
-use crate::scope::topologies::Topologies;
-use crate::scope::{host, peer, report};
+use super::pulse::Pulse;
+use crate::counting::overview;
+use crate::health::Question;
+use crate::http::encoding::takes_gzip;
+use crate::http::serve::{in_gzip, of_type, refused, text};
 
-/// Where the answer to `GET /report` comes from.
+/// Where answers come from.
 pub trait Answers: Send + Sync {
     /// The report, or why there is none.
     ///
     /// # Errors
     ///
     /// One line for people.
-    fn report(&self) -> Result<Bytes, String>;
+    fn report(&self, asked: &Asked) -> Result<Report, String>;
 
     /// The last tick as the live table shows it, unless it is the one with this number.
     ///
@@ -48,168 +42,49 @@ pub trait Answers: Send + Sync {
         None
     }
 
-    /// A Scope probe with this PID has asked.
-    fn polled_by_scope(&self, _pid: Option<u32>) {}
+    /// A Scope probe with this PID has asked for the first time: how it calls this host, if that can be told.
+    fn scopes_host(&self, _pid: u32) -> Option<Arc<str>> {
+        None
+    }
+
+    /// A Scope probe has taken the whole of a report.
+    fn taken(&self) {}
+
+    /// A Scope probe has left before it had the whole of its report of so many nodes, so long after it had asked.
+    fn abandoned(&self, _nodes: usize, _after: Duration) {}
 }
 
-/// When the sampling last did what. Tokio's clock, unlike the one for rates, stands still while the machine sleeps:
-/// waking up is no reason to complain.
-#[derive(Clone, Copy, Debug)]
-pub struct Pulse {
-    started: Instant,
-    ticked: Option<Instant>,
-    read: Option<Instant>,
+/// What somebody who asks for a report needs.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Whether it may be in gzip.
+    pub gzip: bool,
+    /// The Scope probe that asks, if it is one.
+    pub scope: Option<ScopeProbe>,
 }
 
-impl Pulse {
-    /// Of a sampling that begins now.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { started: Instant::now(), ticked: None, read: None }
-    }
-
-    /// Notes the end of a tick, and whether it read the kernel's counts.
-    pub fn beat(&mut self, read: bool) {
-        let now = Instant::now();
-        self.ticked = Some(now);
-        if read {
-            self.read = Some(now);
-        }
-    }
-
-    /// One line that says what is wrong, if something is.
-    #[must_use]
-    pub fn complaint(&self, question: Question, refusal: Option<&str>) -> Option<String> {
-        let since = |at: Instant| at.duration_since(self.started);
-        let vitals =
-            Vitals { started: Duration::ZERO, ticked: self.ticked.map(since), read: self.read.map(since), refusal };
-        health::complaint(question, vitals, self.started.elapsed())
-    }
+/// A Scope probe, and what it was told on the same connection.
+#[derive(Clone, Debug, Default)]
+pub struct ScopeProbe {
+    /// How it calls this host.
+    pub host: Option<Arc<str>>,
+    /// Reports that it took.
+    pub reports: u64,
+    /// The number of the tick of the last one.
+    pub tick: Option<u64>,
 }
 
-impl Default for Pulse {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// The last report.
-pub struct Reports {
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    pulse: watch::Receiver<Pulse>,
-    host: Arc<str>,
-    topologies: Topologies,
-    /// How the watch on pods stands, where there is one.
-    pods: Option<watch::Receiver<news::State>>,
-    /// The number of the tick that it reports on.
-    rendered: Mutex<Option<(u64, Bytes)>>,
-    /// The Scope probe whose name for the host was compared last.
-    compared: AtomicU32,
-    warned: AtomicBool,
-    instruments: Instruments,
-    facts: Facts,
-}
-
-impl Reports {
-    /// Reports on the last of these snapshots, rendered when first asked for and at most once each.
-    #[must_use]
-    pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>, pulse: watch::Receiver<Pulse>) -> Self {
-        let host = Arc::clone(&snapshots.borrow().host);
-        Self {
-            snapshots,
-            pulse,
-            host,
-            topologies: Topologies::ALL,
-            pods: None,
-            rendered: Mutex::new(None),
-            compared: AtomicU32::new(0),
-            warned: AtomicBool::new(false),
-            instruments: Instruments::default(),
-            facts: Facts::default(),
-        }
-    }
-
-    /// Fills these topologies only.
-    #[must_use]
-    pub fn with_topologies(self, topologies: Topologies) -> Self {
-        Self { topologies, ..self }
-    }
-
-    /// Says how the watch on pods stands.
-    #[must_use]
-    pub fn with_pods(self, pods: watch::Receiver<news::State>) -> Self {
-        Self { pods: Some(pods), ..self }
-    }
-
-    /// Says so to whoever shows a live table.
-    #[must_use]
-    pub fn with_facts(self, facts: Facts) -> Self {
-        Self { facts, ..self }
-    }
-
-    /// Notes there what reports cost and how often Scope asks.
-    #[must_use]
-    pub fn noted_by(mut self, instruments: Instruments) -> Self {
-        self.instruments = instruments;
-        self
-    }
-}
-
-impl Answers for Reports {
-    fn report(&self) -> Result<Bytes, String> {
-        let snapshot = Arc::clone(&self.snapshots.borrow());
-        // What a panic may have left is a whole report or none.
-        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((sequence, report)) = &*rendered
-            && *sequence == snapshot.sequence
-        {
-            return Ok(report.clone());
-        }
-        // Unless a client is still taking it, the report before this one gives its buffer.
-        let before = rendered.take().map(|(_, report)| report).filter(Bytes::is_unique);
-        let notice = self.pods.as_ref().and_then(|pods| pods.borrow().notice());
-        let content = Content { topologies: self.topologies, notice: notice.as_deref() };
-        let begun = Instant::now();
-        let report = report::render(&snapshot, content, before.map(Vec::from).unwrap_or_default());
-        self.instruments.reports.observe(begun.elapsed().as_secs_f64());
-        self.instruments.report_bytes.set(report.len() as u64);
-        *rendered = Some((snapshot.sequence, report.clone()));
-        Ok(report)
-    }
-
-    /// Not kept: few look, and what they look at changes each second.
-    fn overview(&self, after: Option<u64>) -> Result<Option<Bytes>, String> {
-        let snapshot = Arc::clone(&self.snapshots.borrow());
-        let is_new = after != Some(snapshot.sequence);
-        Ok(is_new.then(|| Overview::new(&snapshot, &self.facts).json().into()))
-    }
-
-    fn complaint(&self, question: Question) -> Option<String> {
-        self.pulse.borrow().complaint(question, None)
-    }
-
-    fn remark(&self) -> Option<String> {
-        self.pods.as_ref().map(|pods| pods.borrow().line())
-    }
-
-    /// Compares the names of the host, once with each Scope probe, until there is a warning.
-    fn polled_by_scope(&self, pid: Option<u32>) {
-        self.instruments.scope_polls.inc();
-        let Some(pid) = pid else { return };
-        if self.warned.load(Ordering::Relaxed) || self.compared.swap(pid, Ordering::Relaxed) == pid {
-            return;
-        }
-        match peer::host_name(pid) {
-            Ok(Some(scopes)) => {
-                if let Some(warning) = host::mismatch(&self.host, &scopes) {
-                    self.warned.store(true, Ordering::Relaxed);
-                    tracing::warn!("{warning}");
-                }
-            }
-            Ok(None) => tracing::debug!(pid, "nothing tells how Scope calls this host"),
-            Err(error) => tracing::debug!(pid, %error, "cannot tell how Scope calls this host"),
-        }
-    }
+/// A report, in gzip if it was asked for.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// As it is sent.
+    pub bytes: Bytes,
+    /// The number of the tick that it is on.
+    pub tick: u64,
+    /// Nodes of the topology that has most of them.
+    pub nodes: usize,
+    /// Nodes of all topologies that found no room.
+    pub left_out: usize,
 }
 
 /// Instead of reports, the line that says why there are none.
@@ -218,7 +93,7 @@ impl Answers for Reports {
 pub struct Refusal(pub String);
 
 impl Answers for Refusal {
-    fn report(&self) -> Result<Bytes, String> {
+    fn report(&self, _asked: &Asked) -> Result<Report, String> {
         Err(self.0.clone())
     }
 
@@ -232,37 +107,41 @@ impl Answers for Refusal {
     }
 }
 
-pub(super) fn answer<B: Body>(answers: &dyn Answers, request: &Request<B>, peer: Option<u32>) -> Response<Full<Bytes>> {
+/// The answer to anything but a report.
+pub(super) fn answer<B: Body>(answers: &dyn Answers, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
     let path = request.uri().path();
     let question = Question::at(path);
     if question.is_none() && !matches!(path, "/report" | overview::PATH) {
-        return text(StatusCode::NOT_FOUND, "the paths are /report, /overview, /health/live and /health/ready\n");
+        let paths = "the paths are /report, /overview, /health/live and /health/ready\n";
+        return Some(text(StatusCode::NOT_FOUND, paths));
     }
     if let Some(refusal) = refused(request.method()) {
-        return refusal;
+        return Some(refusal);
     }
     if let Some(question) = question {
-        return match answers.complaint(question) {
+        return Some(match answers.complaint(question) {
             None => {
                 text(StatusCode::OK, answers.remark().map_or_else(|| "ok\n".into(), |line| format!("ok\n{line}\n")))
             }
             Some(complaint) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{complaint}\n")),
-        };
+        });
     }
-    if path == overview::PATH {
-        return match answers.overview(after(request.uri().query())) {
-            Ok(Some(overview)) => of_type("application/json", overview),
-            Ok(None) => text(StatusCode::NO_CONTENT, ""),
-            Err(cause) => refusal(cause),
-        };
-    }
-    if host::is_scope(request.uri().query()) {
-        answers.polled_by_scope(peer);
-    }
-    match answers.report() {
-        Ok(report) => of_type("application/json", report),
-        Err(cause) => refusal(cause),
-    }
+    (path == overview::PATH).then(|| match answers.overview(after(request.uri().query())) {
+        Ok(Some(overview)) => of_type("application/json", overview),
+        Ok(None) => text(StatusCode::NO_CONTENT, ""),
+        Err(cause) => refusal(&cause),
+    })
+}
+
+/// Whether an answer may be in gzip.
+pub(super) fn may_be_gzip<B>(request: &Request<B>) -> bool {
+    let accepted = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    accepted.into_iter().any(takes_gzip)
+}
+
+pub(super) fn report(bytes: Bytes, is_gzip: bool) -> Response<Full<Bytes>> {
+    let response = of_type("application/json", bytes);
+    if is_gzip { in_gzip(response) } else { response }
 }
 
 /// The number of the tick that whoever asks has seen.
@@ -270,80 +149,51 @@ fn after(query: Option<&str>) -> Option<u64> {
     query?.split('&').find_map(|parameter| parameter.strip_prefix("after=")?.parse().ok())
 }
 
-fn refusal(cause: String) -> Response<Full<Bytes>> {
+pub(super) fn refusal(cause: &str) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, format!("{cause}\n"));
-    let phrase: String = cause.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
+    let phrase = cure_first(cause).chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect::<String>();
     if let Ok(phrase) = ReasonPhrase::try_from(phrase) {
         response.extensions_mut().insert(phrase);
     }
     response
 }
 
+/// What to do, then why: of the phrase Scope shows the first half of a line. A message has its cause first, up to a
+/// colon that is in no parentheses.
+fn cure_first(message: &str) -> String {
+    let mut depth = 0_u32;
+    let colon = message.char_indices().find(|(index, c)| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        *c == ':' && depth == 0 && message[index + 1..].starts_with(char::is_whitespace)
+    });
+    match colon.map(|(index, _)| (&message[..index], message[index + 1..].trim())) {
+        Some((cause, cure)) if !cure.is_empty() => format!("{cure} ({cause})"),
+        _ => message.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::HeldLines;
-    use std::io::{Read as _, Write as _};
-    use std::process::{Child, Command, Stdio};
-
-    /// A process that has this name for the host.
-    fn scope(name: &str) -> Child {
-        let mut command = Command::new("cat");
-        command.env("SCOPE_HOSTNAME", name).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        // Once it echoes it has its environment.
-        child.stdin.as_mut().unwrap().write_all(b".").unwrap();
-        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-        child
-    }
-
-    fn end(mut child: Child) {
-        drop(child.stdin.take());
-        child.wait().unwrap();
-    }
 
     #[track_caller]
-    fn check(names: &[&str], expected: usize) {
-        let (_sender, snapshots) = watch::channel(Arc::new(Snapshot::empty("node-1".into())));
-        let (_pulse, pulse) = watch::channel(Pulse::new());
-        let (reports, lines) = (Reports::new(snapshots, pulse), HeldLines::default());
-        let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
-        tracing::subscriber::with_default(subscriber, || {
-            for name in names {
-                let scope = scope(name);
-                // It polls every second.
-                (0..3).for_each(|_| reports.polled_by_scope(Some(scope.id())));
-                end(scope);
-            }
-            reports.polled_by_scope(None);
-        });
-        let lines = lines.last(usize::MAX);
-        assert_eq!(lines.len(), expected, "{lines:?}");
-        assert!(lines.iter().all(|line| line.contains("WARN") && line.contains("--hostname=node-2")), "{lines:?}");
+    fn check(message: &str, expected: &str) {
+        assert_eq!(cure_first(message), expected);
     }
 
     #[test]
-    fn another_name_for_the_host_is_warned_about_once() {
-        check(&["node-1"], 0);
-        check(&["node-2"], 1);
-        check(&["node-1", "node-2", "node-2"], 1);
-    }
-
-    #[test]
-    fn a_report_is_rendered_when_asked_for_and_once_a_tick() {
-        let snapshot = |sequence| Arc::new(Snapshot { sequence, ..Snapshot::empty("node-1".into()) });
-        let (ticks, snapshots) = watch::channel(snapshot(0));
-        let (_pulse, pulse) = watch::channel(Pulse::new());
-        let reports = Reports::new(snapshots, pulse);
-        let rendered = || reports.rendered.lock().unwrap().as_ref().map(|(sequence, _)| *sequence);
-        ticks.send_replace(snapshot(1));
-        assert_eq!(rendered(), None, "nobody has asked");
-        let report = reports.report().unwrap();
-        // The same bytes, not only equal ones.
-        assert_eq!(reports.report().unwrap().as_ptr(), report.as_ptr());
-        (2..5).for_each(|sequence| drop(ticks.send_replace(snapshot(sequence))));
-        assert_eq!(rendered(), Some(1), "nobody has asked since");
-        assert_ne!(reports.report().unwrap().as_ptr(), report.as_ptr());
-        assert_eq!(rendered(), Some(4));
+    fn what_to_do_comes_before_the_cause() {
+        check(
+            "this kernel has no BTF (/sys: No such file): use Linux 5.17",
+            "use Linux 5.17 (this kernel has no BTF (/sys: No such file))",
+        );
+        check("refused (x): CAP_BPF missing; run as root", "CAP_BPF missing; run as root (refused (x))");
+        for message in ["not counting", "at 10:30", "nothing: ", "(a: b", ""] {
+            check(message, message);
+        }
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use tokio::net::{UnixListener, UnixStream};
 
-use super::answer::{self, Answers};
+use super::answer::Answers;
+use super::connection::Connection;
 use crate::http::serve::{self, Limits};
 use crate::shutdown::Shutdown;
 
@@ -15,8 +16,7 @@ use crate::shutdown::Shutdown;
 pub async fn serve(listener: UnixListener, answers: Arc<dyn Answers>, limits: Limits, shutdown: Shutdown) {
     serve::serve(listener, limits, shutdown, |stream: &UnixStream| {
         let peer = stream.peer_cred().ok().and_then(|peer| peer.pid()).and_then(|pid| u32::try_from(pid).ok());
-        let answers = Arc::clone(&answers);
-        move |request: &_| answer::answer(&*answers, request, peer)
+        Connection::new(Arc::clone(&answers), peer)
     })
     .await;
 }

@@ -18,6 +18,11 @@ pub const NAMESPACE: &str = "http_requests_namespace";
 pub const CONTAINER: &str = "http_requests_container";
 /// By this Scope finds a process's container where there is no Docker to ask.
 pub const SCOPES_CONTAINER: &str = "docker_container_id";
+/// By this Scope names a container that its own reporters do not know (`render/detailed/summary.go`).
+pub const SCOPES_CONTAINER_NAME: &str = "docker_container_name";
+/// By these Scope names a pod that its own reporters do not know.
+pub const SCOPES_POD_NAME: &str = "kubernetes_name";
+pub const SCOPES_NAMESPACE: &str = "kubernetes_namespace";
 
 #[derive(Serialize)]
 pub struct Head {
@@ -89,6 +94,9 @@ pub struct Parents {
 pub struct Latest {
     #[serde(rename = "http_requests_total")]
     pub total: Entry,
+    /// What Scope calls it by.
+    #[serde(flatten)]
+    pub names: BTreeMap<&'static str, Entry>,
 }
 
 #[derive(Serialize)]
@@ -107,6 +115,7 @@ pub struct Metrics {
 pub struct Metric {
     pub samples: Vec<Sample>,
     pub min: f32,
+    /// The same for all nodes of a topology: Scope fills a node by its value's part of this.
     pub max: f32,
 }
 
@@ -134,11 +143,12 @@ pub struct LatestTemplates {
 impl LatestTemplates {
     pub fn new(is_placed: bool) -> Self {
         Self {
-            total: MetadataTemplate::new(TOTAL, "HTTP Requests (total)", "number", 50.0),
+            // Of 10 and more Scope hides them behind "+1", and it cuts labels of more than about twelve letters.
+            total: MetadataTemplate::new(TOTAL, "HTTP total", "number", 6.0),
             place: is_placed.then(|| PlaceTemplates {
-                pod: MetadataTemplate::new(POD, "Pod", "", 51.0),
-                namespace: MetadataTemplate::new(NAMESPACE, "Namespace", "", 52.0),
-                container: MetadataTemplate::new(CONTAINER, "Container", "", 53.0),
+                pod: MetadataTemplate::new(POD, "Pod", "", 7.0),
+                namespace: MetadataTemplate::new(NAMESPACE, "Namespace", "", 8.0),
+                container: MetadataTemplate::new(CONTAINER, "Container", "", 9.0),
             }),
         }
     }
@@ -168,6 +178,18 @@ impl MetadataTemplate {
     pub fn new(id: &'static str, label: &'static str, data_type: &'static str, priority: f64) -> Self {
         Self { id, label, data_type, priority, from: "latest" }
     }
+}
+
+/// A rate as Scope can show it: four digits, more than a measured rate has. Of 8736.58 Scope makes `8.73658k`.
+///
+/// Greater rates stay greater, or become equal.
+pub fn rounded(rate: f32) -> f32 {
+    let rate = f64::from(rate);
+    if rate <= 0.0 {
+        return 0.0;
+    }
+    let unit = 10_f64.powi(rate.log10().floor() as i32 - 3);
+    ((rate / unit).round() * unit).min(f64::from(f32::MAX)) as f32
 }
 
 pub fn write(json: &mut Vec<u8>, value: &impl Serialize) {

@@ -7,14 +7,16 @@ use std::cmp::Reverse;
 
 use super::document::{
     CONTAINER, LatestTemplates, NAMESPACE, NoNodes, POD, Parents, RATE, RateTemplates, SCOPES_CONTAINER, TOTAL,
-    TopologyHead, write, write_key,
+    TopologyHead, rounded, write, write_key,
 };
+use super::extent::Extent;
+use super::render::Source;
 use super::sums::{container_id, pod_id};
-use crate::counting::snapshot::{Place, Process, REPEATED_TICKS, Snapshot};
+use crate::counting::snapshot::{Place, Process};
 use crate::scope::topologies::Topology;
 
-/// Scope reads a report of 5 000 nodes well within the half second it grants and fails at 60 000.
-/// Of more processes the busiest are reported, and the plugin's description says that some are cut.
+/// Scope reads a report of 5 000 nodes within the half second it grants on a machine with time for it, and never one of
+/// 60 000. Of more processes the busiest are reported, and the plugin's description says that some are cut.
 pub const MAX_REPORTED_PROCESSES: usize = 5000;
 
 /// What the processes of a report take at most, in bytes; with pods of ordinary names 5 000 fit. Of more the busiest
@@ -25,6 +27,7 @@ pub const MAX_PROCESS_BYTES: usize = 6 * 1024 * 1024;
 const BYTES_PER_PROCESS: usize = 440;
 /// What its place adds at most, but for the names in it.
 const BYTES_PER_PLACE: usize = 540;
+
 /// The topology of processes.
 pub struct Processes<'a> {
     /// By PID.
@@ -32,41 +35,41 @@ pub struct Processes<'a> {
     pub cut: usize,
     /// What they take at most.
     pub bytes: usize,
+    /// The highest rate of any of them in the last minute, also of those that are cut.
+    highest: f32,
 }
 
 impl<'a> Processes<'a> {
     /// Live processes that the host can see, as far as the bounds allow.
-    pub fn new(snapshot: &'a Snapshot) -> Self {
-        let visible = snapshot.processes.iter().filter(|process| !process.history.is_empty());
+    pub fn new(source: &Source<'a>) -> Self {
+        let Source { snapshot, content, .. } = source;
+        let shown = snapshot.processes.iter().filter(|process| content.shown.has(process));
+        let visible = shown.filter(|process| !process.history.is_empty());
         let mut reported: Vec<_> = visible.filter_map(|process| Some((process.identity.pid?.0, process))).collect();
         // A PID that has returned: the younger process has it, the end of the older is about to be seen.
         reported.sort_unstable_by_key(|(pid, process)| (*pid, Reverse(process.key.start_ns)));
         reported.dedup_by_key(|(pid, _)| *pid);
-        let (all, host) = (reported.len(), json_length(&snapshot.host));
-        let bytes = |reported: &[(u32, &Process)]| {
-            reported
-                .iter()
-                .map(|(_, process)| process_bytes(host, process))
-                .scan(0, |sum, bytes| {
-                    *sum += bytes;
-                    Some(*sum)
-                })
-                .collect::<Vec<_>>()
-        };
-        let mut sizes = bytes(&reported);
-        if all > MAX_REPORTED_PROCESSES || sizes.last().is_some_and(|bytes| *bytes > MAX_PROCESS_BYTES) {
-            reported.sort_unstable_by_key(|(pid, process)| (Reverse(process.requests()), *pid));
-            sizes = bytes(&reported);
-            let fit = sizes.partition_point(|bytes| *bytes <= MAX_PROCESS_BYTES).min(MAX_REPORTED_PROCESSES);
+        let highest = |process: &Process| process.history.highest(snapshot.now);
+        let most = content.extent.nodes.min(MAX_REPORTED_PROCESSES);
+        let (all, host) = (reported.len(), json_length(source.host));
+        let mut sizes = sizes(&reported, host);
+        let scale = reported.iter().map(|(_, process)| highest(process)).fold(1.0, f32::max);
+        if all > most || sizes.last().is_some_and(|bytes| *bytes > MAX_PROCESS_BYTES) {
+            // Rates are not negative: their bits are ordered as they are.
+            reported.sort_by_cached_key(|(pid, process)| {
+                (Reverse(highest(process).to_bits()), Reverse(process.requests()), *pid)
+            });
+            sizes = self::sizes(&reported, host);
+            let fit = sizes.partition_point(|bytes| *bytes <= MAX_PROCESS_BYTES).min(most);
             reported.truncate(fit);
             sizes.truncate(fit);
             reported.sort_unstable_by_key(|(pid, _)| *pid);
         }
         let bytes = sizes.last().copied().unwrap_or_default();
-        Self { cut: all - reported.len(), bytes, reported }
+        Self { cut: all - reported.len(), bytes, reported, highest: scale }
     }
 
-    pub fn write(&self, json: &mut Vec<u8>, snapshot: &Snapshot, dates: &[String]) {
+    pub fn write(&self, json: &mut Vec<u8>, source: &Source) {
         let is_placed = self.reported.iter().any(|(_, process)| process.place.is_some());
         let topology = TopologyHead {
             metric_templates: RateTemplates::new(),
@@ -76,7 +79,7 @@ impl<'a> Processes<'a> {
         write_key(json, Topology::Process);
         write(json, &topology);
         json.truncate(json.len() - NODES_END.len());
-        let pieces = Pieces::new(snapshot, dates);
+        let pieces = Pieces::new(source, self.reported.len(), self.highest);
         for (index, (pid, process)) in self.reported.iter().enumerate() {
             if index > 0 {
                 json.push(b',');
@@ -85,6 +88,17 @@ impl<'a> Processes<'a> {
         }
         json.extend_from_slice(NODES_END);
     }
+}
+
+/// What the first so many of these take at most, on a host whose name takes `host` bytes.
+fn sizes(processes: &[(u32, &Process)], host: usize) -> Vec<usize> {
+    let sizes = processes.iter().map(|(_, process)| process_bytes(host, process));
+    sizes
+        .scan(0, |sum, bytes| {
+            *sum += bytes;
+            Some(*sum)
+        })
+        .collect()
 }
 
 /// What ends nodes and topology. The nodes of processes are written between what is serialized before and this.
@@ -122,27 +136,37 @@ struct Pieces {
     metric: Vec<u8>,
     /// `{"date":"...","value":` of each tick, the newest last.
     samples: Vec<Vec<u8>>,
-    /// From behind the maximum up to the total.
+    /// From behind the samples up to the metric's end: the scale.
+    scale: Vec<u8>,
+    /// From behind the metric up to the total.
     latest: Vec<u8>,
     /// From behind the key of a further entry up to its value.
     entry: Vec<u8>,
     /// What histories are asked as of.
     now: u64,
+    extent: Extent,
+    /// How many processes are reported.
+    processes: usize,
 }
 
 impl Pieces {
-    fn new(snapshot: &Snapshot, dates: &[String]) -> Self {
+    fn new(source: &Source, processes: usize, highest: f32) -> Self {
         let mut host = Vec::new();
-        write(&mut host, &&*snapshot.host);
+        write(&mut host, &source.host);
         host.pop();
+        let dates = &source.dates;
         let newest = dates.last().map_or("", String::as_str);
         Self {
             host,
             metric: format!(r#","metrics":{{"{RATE}":{{"samples":["#).into_bytes(),
             samples: dates.iter().map(|date| format!(r#"{{"date":"{date}","value":"#).into_bytes()).collect(),
-            latest: format!(r#"}}}},"latest":{{"{TOTAL}":{{"timestamp":"{newest}","value":""#).into_bytes(),
+            // Without a maximum Scope's canvas draws nothing.
+            scale: format!(r#"],"min":0.0,"max":{:?}}}}}"#, rounded(highest)).into_bytes(),
+            latest: format!(r#","latest":{{"{TOTAL}":{{"timestamp":"{newest}","value":""#).into_bytes(),
             entry: format!(r#":{{"timestamp":"{newest}","value":"#).into_bytes(),
-            now: snapshot.now,
+            now: source.snapshot.now,
+            extent: source.content.extent,
+            processes,
         }
     }
 
@@ -152,16 +176,15 @@ impl Pieces {
         self.write_id(json, pid);
         json.extend_from_slice(&self.metric);
         self.write_samples(json, process);
-        json.extend_from_slice(br#"],"min":0.0,"max":"#);
-        // Without a maximum Scope's canvas draws nothing; with one of zero it divides by it.
-        write(json, &process.history.highest(self.now).max(1.0));
-        json.extend_from_slice(&self.latest);
-        write(json, &process.requests());
-        json.extend_from_slice(br#""}"#);
-        if let Some(place) = &process.place {
-            self.write_place(json, place);
-        } else {
-            json.push(b'}');
+        json.extend_from_slice(&self.scale);
+        if self.extent.details(pid, self.processes) {
+            json.extend_from_slice(&self.latest);
+            write(json, &process.requests());
+            json.extend_from_slice(br#""}"#);
+            match &process.place {
+                Some(place) => self.write_place(json, place),
+                None => json.push(b'}'),
+            }
         }
         json.push(b'}');
     }
@@ -195,14 +218,14 @@ impl Pieces {
     }
 
     fn write_samples(&self, json: &mut Vec<u8>, process: &Process) {
-        let rates = process.history.last(self.now, REPEATED_TICKS.min(self.samples.len()));
+        let rates = process.history.last(self.now, self.samples.len());
         let samples = &self.samples[self.samples.len() - rates.len()..];
         for (index, (sample, rate)) in samples.iter().zip(rates).enumerate() {
             if index > 0 {
                 json.push(b',');
             }
             json.extend_from_slice(sample);
-            write(json, &rate);
+            write(json, &rounded(rate));
             json.push(b'}');
         }
     }

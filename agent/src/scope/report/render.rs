@@ -4,8 +4,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::document::{DESCRIPTION, Head, Plugin, write};
+use super::extent::Extent;
 use super::processes::Processes;
 use super::sums::{BYTES_PER_SUM, Cut, container_node, host, pod_node, sums};
+use crate::counting::shown::Shown;
 use crate::counting::snapshot::Snapshot;
 use crate::scope::topologies::{Topologies, Topology};
 
@@ -14,26 +16,65 @@ use crate::scope::topologies::{Topologies, Topology};
 pub struct Content<'a> {
     /// The topologies it fills.
     pub topologies: Topologies,
+    /// Of which processes there is a node.
+    pub shown: Shown,
+    /// How much of it there is.
+    pub extent: Extent,
+    /// The machine as the reader calls it, if that is not what the snapshot does.
+    pub host: Option<&'a str>,
     /// What Scope's users should know; it ends the plugin's description.
     pub notice: Option<&'a str>,
 }
 
-/// The report on one snapshot, as JSON.
+impl Content<'_> {
+    /// Everything, and nothing to say about it.
+    pub const WHOLE: Self =
+        Self { topologies: Topologies::ALL, shown: Shown::All, extent: Extent::WHOLE, host: None, notice: None };
+}
+
+/// What one report is made of.
+pub struct Source<'a> {
+    pub snapshot: &'a Snapshot,
+    pub content: Content<'a>,
+    pub host: &'a str,
+    /// Of the ticks in it, ascending.
+    pub dates: Vec<String>,
+}
+
+impl<'a> Source<'a> {
+    pub fn new(snapshot: &'a Snapshot, content: Content<'a>) -> Self {
+        let older = snapshot.ticks.len().saturating_sub(content.extent.ticks);
+        let dates = snapshot.ticks.iter().skip(older).map(|tick| date(*tick)).collect();
+        Self { snapshot, content, host: content.host.unwrap_or(&snapshot.host), dates }
+    }
+}
+
+/// A report as JSON, with how many nodes it has and how many found no room.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// The report.
+    pub json: Bytes,
+    /// Nodes of the topology that has most of them.
+    pub nodes: usize,
+    /// Nodes of all topologies that are left out.
+    pub left_out: usize,
+}
+
+/// The report on one snapshot.
 ///
 /// Thousands of nodes that differ in a few numbers are put together from pieces that are the same
 /// in all of them, at a quarter of what serializing each takes; the rest is serialized as usual.
 ///
 /// `buffer` is written over: megabytes a second that are allocated and freed tear holes into the heap.
 #[must_use]
-pub fn render(snapshot: &Snapshot, content: Content, buffer: Vec<u8>) -> Bytes {
+pub fn render(snapshot: &Snapshot, content: Content, buffer: Vec<u8>) -> Rendered {
     let wants = |topology| content.topologies.contains(topology);
-    let dates: Vec<String> = snapshot.ticks.iter().map(|tick| date(*tick)).collect();
-    let processes = wants(Topology::Process).then(|| Processes::new(snapshot));
-    let containers =
-        wants(Topology::Container).then(|| sums(snapshot, &dates, container_node, |place| place.container_id));
-    let pods = wants(Topology::Pod)
-        .then(|| sums(snapshot, &dates, |place| Some(pod_node(place)), |place| Some(&place.scope_uid)));
-    let host = wants(Topology::Host).then(|| host(snapshot, &dates));
+    let source = Source::new(snapshot, content);
+    let processes = wants(Topology::Process).then(|| Processes::new(&source));
+    let containers = wants(Topology::Container).then(|| sums(&source, container_node, |place| place.container_id));
+    let pods =
+        wants(Topology::Pod).then(|| sums(&source, |place| Some(pod_node(place)), |place| Some(&place.scope_uid)));
+    let host = wants(Topology::Host).then(|| host(&source));
     let cuts = [
         processes.as_ref().map(|processes| (processes.reported.len(), processes.cut, "")),
         containers.as_ref().map(|containers| containers.cut(" containers")),
@@ -45,10 +86,10 @@ pub fn render(snapshot: &Snapshot, content: Content, buffer: Vec<u8>) -> Bytes {
     let mut json = buffer;
     json.clear();
     json.reserve(4096 + bytes);
-    write(&mut json, &Head { plugins: [Plugin::new(description(&cuts, content.notice))] });
+    write(&mut json, &Head { plugins: [Plugin::new(description(&cuts, &content))] });
     json.pop();
     if let Some(processes) = processes {
-        processes.write(&mut json, snapshot, &dates);
+        processes.write(&mut json, &source);
     }
     for (topology, sums) in [(Topology::Container, containers), (Topology::Pod, pods), (Topology::Host, host)] {
         if let Some(sums) = sums {
@@ -56,16 +97,19 @@ pub fn render(snapshot: &Snapshot, content: Content, buffer: Vec<u8>) -> Bytes {
         }
     }
     json.push(b'}');
-    json.into()
+    let cuts = cuts.iter().flatten();
+    let nodes = cuts.clone().map(|(reported, ..)| *reported).max().unwrap_or_default();
+    Rendered { json: json.into(), nodes, left_out: cuts.map(|(_, cut, _)| cut).sum() }
 }
 
 /// Says of what is cut how much is reported and how much is not, and ends with the notice.
-fn description(cuts: &[Option<Cut>], notice: Option<&str>) -> String {
+fn description(cuts: &[Option<Cut>], content: &Content) -> String {
     let cuts = cuts.iter().flatten().filter(|(_, cut, _)| *cut > 0);
     let said: Vec<_> =
         cuts.map(|(reported, cut, what)| format!("the busiest {reported} of {}{what}", reported + cut)).collect();
-    let cut = if said.is_empty() { String::new() } else { format!(" ({})", said.join(", ")) };
-    let notice = notice.map_or_else(String::new, |notice| format!("; {notice}"));
+    let cause = if content.extent.nodes < Extent::WHOLE.nodes { ": Scope had no time for more" } else { "" };
+    let cut = if said.is_empty() { String::new() } else { format!(" ({}{cause})", said.join(", ")) };
+    let notice = content.notice.map_or_else(String::new, |notice| format!("; {notice}"));
     format!("{DESCRIPTION}{cut}{notice}")
 }
 

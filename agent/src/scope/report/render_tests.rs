@@ -15,10 +15,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::sync::Arc;
 
-const ALL: Content = Content { topologies: Topologies::ALL, notice: None };
-
 fn parsed(snapshot: &Snapshot) -> Value {
-    serde_json::from_slice(&render(snapshot, ALL, Vec::new())).unwrap()
+    serde_json::from_slice(&render(snapshot, Content::WHOLE, Vec::new()).json).unwrap()
 }
 
 /// The sums of a node: its samples, its maximum and its total.
@@ -66,9 +64,9 @@ fn containers_pods_and_the_host_have_the_sums_of_their_processes() {
         assert_eq!(sums_of(&report, topology, id), (samples.to_vec(), max, total.to_owned()), "{topology} {id}");
     };
     check("Container", &container("a"), &[1.0, 2.0, 3.25], 8.0, "15");
-    check("Container", &container("b"), &[0.5, 0.5], 1.0, "1");
+    check("Container", &container("b"), &[0.5, 0.5], 8.0, "1");
     check("Pod", "uid-of-web-1;<pod>", &[1.0, 2.5, 3.75], 8.0, "16");
-    check("Pod", "uid-of-db-0;<pod>", &[0.0], 1.0, "7");
+    check("Pod", "uid-of-db-0;<pod>", &[0.0], 8.0, "7");
     check("Host", "node-1;<host>", &[1.0, 2.5, 4.75], 8.0, "24");
     for topology in Topology::ALL.map(Topology::key) {
         assert_eq!(report[topology]["metric_templates"][RATE]["id"], RATE);
@@ -95,20 +93,104 @@ fn what_ended_processes_received_stays_with_their_container_and_pod() {
     let report = parsed(&state);
     let container = |digit: &str| format!("{};<container>", digit.repeat(64));
     // A live process shares the cgroup: what was left counts however long ago it was.
-    assert_eq!(sums_of(&report, "Container", &container("b")), (vec![0.0, 4.5, 0.5], 4.5, "101".into()));
+    assert_eq!(sums_of(&report, "Container", &container("b")), (vec![0.0, 4.5, 0.5], 8.0, "101".into()));
     assert_eq!(sums_of(&report, "Pod", "uid-of-web-1;<pod>"), (vec![1.0, 6.5, 3.75], 8.0, "116".into()));
     // Each of its processes lived for less than a tick: shown while they come.
-    assert_eq!(sums_of(&report, "Container", &container("c")), (vec![0.0, 0.0, 6.0], 6.0, "6".into()));
+    assert_eq!(sums_of(&report, "Container", &container("c")), (vec![0.0, 0.0, 6.0], 8.0, "6".into()));
     assert_eq!(sums_of(&report, "Pod", "uid-of-web-2;<pod>").2, "6");
     assert!(report["Container"]["nodes"].get(container("d")).is_none(), "nothing lives there");
     assert!(report["Pod"]["nodes"].get("uid-of-old-1;<pod>").is_none(), "nothing lives there");
 }
 
 #[test]
+fn the_nodes_of_a_topology_are_on_one_scale_and_rates_have_four_digits() {
+    let mut state = snapshot(vec![
+        placed(process(1, &[20_612.893, 8736.58], 9), "web-1", Some('a')),
+        placed(process(2, &[58.123_456], 9), "web-2", Some('b')),
+        placed(process(3, &[0.0], 9), "web-3", Some('c')),
+    ]);
+    state.history = state.processes.iter().next().unwrap().history.clone();
+    let report = parsed(&state);
+    for topology in ["Process", "Container", "Pod", "Host"] {
+        for (id, node) in report[topology]["nodes"].as_object().unwrap() {
+            assert_eq!(node["metrics"][RATE]["max"], 20_610.0, "{topology} {id}");
+        }
+    }
+    assert_eq!(sums_of(&report, "Process", "node-1;1").0, [20_610.0, 8737.0]);
+    assert_eq!(sums_of(&report, "Pod", "uid-of-web-2;<pod>").0, [58.12]);
+}
+
+#[test]
+fn what_scopes_reporters_do_not_know_has_a_name() {
+    let report = parsed(&in_pods());
+    let container = &report["Container"]["nodes"][format!("{};<container>", "a".repeat(64))]["latest"];
+    assert_eq!(container["docker_container_name"]["value"], "server-a");
+    let pod = &report["Pod"]["nodes"]["uid-of-web-1;<pod>"]["latest"];
+    assert_eq!(pod["kubernetes_name"]["value"], "web-1");
+    assert_eq!(pod["kubernetes_namespace"]["value"], "shop");
+}
+
+#[test]
+fn a_reader_of_each_tick_gets_what_it_does_not_have() {
+    let few = in_pods();
+    let many = crowded(30);
+    let turn = |state: &Snapshot, reports, ticks| {
+        let content = Content { extent: Extent::after(reports, ticks), ..Content::WHOLE };
+        let report: Value = serde_json::from_slice(&render(state, content, Vec::new()).json).unwrap();
+        let nodes = report["Process"]["nodes"].as_object().unwrap();
+        assert_eq!(nodes.len(), state.processes.len());
+        let ticks = nodes.values().map(|node| node["metrics"][RATE]["samples"].as_array().unwrap().len()).max();
+        assert_eq!(Some(sums_of(&report, "Host", "node-1;<host>").0.len()), ticks);
+        let told = nodes.iter().filter(|(_, node)| node.get("latest").is_some());
+        let told = told.inspect(|(_, node)| assert!(node["latest"][TOTAL]["value"].is_string()));
+        (ticks.unwrap(), told.map(|(id, _)| id.clone()).collect::<std::collections::BTreeSet<_>>())
+    };
+    for (reports, ticks, expected) in [(0, u64::MAX, 3), (1, 1, 1), (2, 1, 1), (3, 2, 2)] {
+        let (ticks, told) = turn(&few, reports, ticks);
+        assert_eq!((ticks, told.len()), (expected, 5), "of few there is all");
+    }
+    let told: Vec<_> = (1..=5).map(|reports| turn(&many, reports, 1).1).collect();
+    assert!(told.iter().all(|told| told.len() < 1200), "{:?}", told.iter().map(|told| told.len()).collect::<Vec<_>>());
+    assert_eq!(told.iter().flatten().collect::<std::collections::BTreeSet<_>>().len(), MAX_REPORTED_PROCESSES);
+}
+
+#[test]
+fn a_reader_gets_as_many_nodes_as_it_has_time_for_and_its_own_name_for_the_host() {
+    let extent = Extent { nodes: 2, ..Extent::WHOLE };
+    let content = Content { extent, host: Some("node-2"), notice: Some("a notice"), ..Content::WHOLE };
+    let rendered = render(&in_pods(), content, Vec::new());
+    assert_eq!((rendered.nodes, rendered.left_out), (2, 3));
+    let report: Value = serde_json::from_slice(&rendered.json).unwrap();
+    let ids = |topology: &str| report[topology]["nodes"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    // By the highest rate of the last minute.
+    assert_eq!(ids("Process"), ["node-2;1", "node-2;5"]);
+    assert_eq!(ids("Host"), ["node-2;<host>"]);
+    assert_eq!(
+        report["Plugins"][0]["description"],
+        format!("{DESCRIPTION} (the busiest 2 of 5: Scope had no time for more); a notice")
+    );
+    assert_eq!(report["Process"]["nodes"]["node-2;5"]["metrics"][RATE]["max"], 8.0, "the scale is that of all");
+}
+
+#[test]
+fn processes_outside_pods_are_left_out_where_nobody_wants_to_see_them() {
+    let content = Content { shown: Shown::Pods, ..Content::WHOLE };
+    let mut state = in_pods();
+    let mut unknown = process(6, &[1.0], 1);
+    let candidates = crate::pods::cgroup::candidates(&format!("0::/docker/{}", "e".repeat(64)));
+    Arc::make_mut(&mut unknown.identity).candidates = candidates.into();
+    state.processes.push(Arc::new(unknown));
+    let report: Value = serde_json::from_slice(&render(&state, content, Vec::new()).json).unwrap();
+    let ids: Vec<_> = report["Process"]["nodes"].as_object().unwrap().keys().collect();
+    assert_eq!(ids, ["node-1;1", "node-1;2", "node-1;3", "node-1;4", "node-1;6"]);
+    assert_eq!(sums_of(&report, "Host", "node-1;<host>").2, "24", "totals are of all");
+}
+
+#[test]
 fn only_what_is_chosen_is_reported() {
     let keys = |list: &str| {
-        let content = Content { topologies: Topologies::parse(list).unwrap(), notice: None };
-        let report: Value = serde_json::from_slice(&render(&in_pods(), content, Vec::new())).unwrap();
+        let content = Content { topologies: Topologies::parse(list).unwrap(), ..Content::WHOLE };
+        let report: Value = serde_json::from_slice(&render(&in_pods(), content, Vec::new()).json).unwrap();
         report.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(keys("process,container,pod,host"), "Container Host Plugins Pod Process");
@@ -119,8 +201,8 @@ fn only_what_is_chosen_is_reported() {
 
 #[test]
 fn a_notice_ends_the_description() {
-    let content = Content { notice: Some("no news of pods"), ..ALL };
-    let report: Value = serde_json::from_slice(&render(&in_pods(), content, Vec::new())).unwrap();
+    let content = Content { notice: Some("no news of pods"), ..Content::WHOLE };
+    let report: Value = serde_json::from_slice(&render(&in_pods(), content, Vec::new()).json).unwrap();
     assert_eq!(report["Plugins"][0]["description"], "Adds http request metrics to processes; no news of pods");
 }
 
@@ -135,13 +217,13 @@ fn crowded(letters: usize) -> Snapshot {
 
 #[test]
 fn five_thousand_processes_in_pods_fit_and_what_does_not_is_said() {
-    let report = render(&crowded(30), ALL, Vec::new());
+    let report = render(&crowded(30), Content::WHOLE, Vec::new()).json;
     let json: Value = serde_json::from_slice(&report).unwrap();
     assert_eq!(json["Process"]["nodes"].as_object().unwrap().len(), MAX_REPORTED_PROCESSES);
     assert_eq!(json["Plugins"][0]["description"], DESCRIPTION);
     assert!(report.len() < MAX_PROCESS_BYTES, "{}", report.len());
     // The longest name that Kubernetes allows.
-    let report = render(&crowded(253), ALL, Vec::new());
+    let report = render(&crowded(253), Content::WHOLE, Vec::new()).json;
     assert!(report.len() < MAX_PROCESS_BYTES + 1024 * 1024, "{}", report.len());
     let json: Value = serde_json::from_slice(&report).unwrap();
     let nodes = json["Process"]["nodes"].as_object().unwrap();
@@ -164,8 +246,8 @@ fn of_too_many_pods_the_busiest_are_reported_and_it_is_said() {
 
 #[test]
 fn the_bytes_are_those_of_the_documented_example() {
-    let content = Content { topologies: Topologies::parse("process").unwrap(), notice: None };
-    let report = render(&snapshot(vec![process(42, &[1.0], 1)]), content, Vec::new());
+    let content = Content { topologies: Topologies::parse("process").unwrap(), ..Content::WHOLE };
+    let report = render(&snapshot(vec![process(42, &[1.0], 1)]), content, Vec::new()).json;
     golden::check("report-one.raw.json", std::str::from_utf8(&report).unwrap());
 }
 
@@ -252,9 +334,10 @@ proptest! {
             let like = Process { place: place.map(Arc::new), ..process(1, &[], 0) };
             left(&like, [1.0, 2.0, 3.0], 6, quiet)
         }).collect();
-        let processes = Processes::new(&state);
+        let source = Source::new(&state, Content::WHOLE);
+        let processes = Processes::new(&source);
         let mut alone = Vec::new();
-        processes.write(&mut alone, &state, &state.ticks.iter().map(|tick| date(*tick)).collect::<Vec<_>>());
+        processes.write(&mut alone, &source);
         prop_assert!(alone.len() <= processes.bytes + 640, "{} > {}", alone.len(), processes.bytes);
         let report = parsed(&state);
         prop_assert_eq!(report["Process"]["nodes"].as_object().unwrap().len(), pids.len());

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 use super::document::{
-    Entry, Latest, LatestTemplates, Metric, Metrics, Parents, RateTemplates, Sample, SumNode, SumTopology, write,
-    write_key,
+    Entry, Latest, LatestTemplates, Metric, Metrics, Parents, RateTemplates, SCOPES_CONTAINER_NAME, SCOPES_NAMESPACE,
+    SCOPES_POD_NAME, Sample, SumNode, SumTopology, rounded, write, write_key,
 };
+use super::render::Source;
 use crate::counting::counts::requests;
-use crate::counting::snapshot::{Place, REPEATED_TICKS, Snapshot};
+use crate::counting::snapshot::Place;
 use crate::scope::topologies::Topology;
 
 /// What is reported of something, how much of it is cut, and what it is.
@@ -24,7 +25,7 @@ pub const MAX_REPORTED_SUMS: usize = 2000;
 pub const ENDED_SHOWN_TICKS: u32 = 15;
 
 /// About what a node of a sum takes; only saves reallocation.
-pub const BYTES_PER_SUM: usize = 700;
+pub const BYTES_PER_SUM: usize = 900;
 
 /// The topology of containers, of pods or of the host.
 pub struct Sums {
@@ -48,9 +49,18 @@ impl Sums {
     }
 }
 
+/// Which node a sum is.
+pub struct Node {
+    id: String,
+    parents: Option<Parents>,
+    /// What Scope calls it by, where its own reporters do not know it.
+    names: Vec<(&'static str, String)>,
+}
+
 /// What processes of the same place receive and received together. Scope sums nothing itself.
+#[derive(Default)]
 struct Sum<'a> {
-    place: &'a Place,
+    place: Option<&'a Place>,
     /// The newest first.
     rates: Vec<f32>,
     requests: u64,
@@ -58,7 +68,7 @@ struct Sum<'a> {
 
 impl<'a> Sum<'a> {
     fn new(place: &'a Place) -> Self {
-        Self { place, rates: Vec::new(), requests: 0 }
+        Self { place: Some(place), ..Self::default() }
     }
 
     fn add(&mut self, newest_first: impl Iterator<Item = f32>, requests: u64) {
@@ -71,42 +81,48 @@ impl<'a> Sum<'a> {
         self.requests += requests;
     }
 
-    fn node(&self, id: String, parents: Option<Parents>, dates: &[String]) -> SumNode {
-        sum_node((id, parents), &self.rates, self.requests, dates)
+    /// The highest rate of the last minute.
+    fn highest(&self) -> f32 {
+        self.rates.iter().copied().fold(0.0, f32::max)
     }
-}
 
-/// A node with these rates, the newest first.
-fn sum_node((id, parents): (String, Option<Parents>), rates: &[f32], requests: u64, dates: &[String]) -> SumNode {
-    let newest = rates.iter().zip(dates.iter().rev());
-    let samples = newest.map(|(rate, date)| Sample { date: date.clone(), value: *rate });
-    let mut samples: Vec<_> = samples.take(REPEATED_TICKS).collect();
-    samples.reverse();
-    let max = rates.iter().copied().fold(1.0, f32::max);
-    let timestamp = dates.last().cloned().unwrap_or_default();
-    SumNode {
-        id,
-        metrics: Metrics { rate: Metric { samples, min: 0.0, max } },
-        latest: Latest { total: Entry { timestamp, value: requests.to_string() } },
-        parents,
+    /// On a scale that ends at `highest`.
+    fn node(&self, Node { id, parents, names }: Node, dates: &[String], highest: f32) -> SumNode {
+        let newest = self.rates.iter().zip(dates.iter().rev());
+        let samples = newest.map(|(rate, date)| Sample { date: date.clone(), value: rounded(*rate) });
+        let mut samples: Vec<_> = samples.collect();
+        samples.reverse();
+        let entry = |value| Entry { timestamp: dates.last().cloned().unwrap_or_default(), value };
+        SumNode {
+            id,
+            metrics: Metrics { rate: Metric { samples, min: 0.0, max: rounded(highest) } },
+            latest: Latest {
+                total: entry(self.requests.to_string()),
+                names: names.into_iter().map(|(key, name)| (key, entry(name))).collect(),
+            },
+            parents,
+        }
     }
 }
 
 /// The machine, with all that was ever received on it.
-pub fn host(snapshot: &Snapshot, dates: &[String]) -> Sums {
-    let id = format!("{host};<host>", host = snapshot.host);
+pub fn host(source: &Source) -> Sums {
+    let Source { snapshot, .. } = source;
+    let node = Node { id: format!("{host};<host>", host = source.host), parents: None, names: Vec::new() };
     let rates: Vec<_> = snapshot.history.last(snapshot.now, usize::MAX).rev().collect();
-    let node = sum_node((id.clone(), None), &rates, requests(&snapshot.totals), dates);
-    Sums { nodes: BTreeMap::from_iter((!rates.is_empty()).then_some((id, node))), cut: 0 }
+    let sum = Sum { place: None, rates, requests: requests(&snapshot.totals) };
+    let nodes =
+        (!sum.rates.is_empty()).then(|| (node.id.clone(), sum.node(node, &source.dates, sum.highest().max(1.0))));
+    Sums { nodes: nodes.into_iter().collect(), cut: 0 }
 }
 
 /// One node for each key, with the sum over processes of that key, also of those that are cut themselves.
 pub fn sums<'a, K: Hash + Eq>(
-    snapshot: &'a Snapshot,
-    dates: &[String],
-    node: impl Fn(&Place) -> Option<(String, Option<Parents>)>,
+    source: &Source<'a>,
+    node: impl Fn(&Place) -> Option<Node>,
     key: impl Fn(&'a Place) -> Option<K>,
 ) -> Sums {
+    let snapshot = source.snapshot;
     let mut by_key: HashMap<K, Sum> = HashMap::new();
     for process in snapshot.processes.iter().filter(|process| !process.history.is_empty()) {
         let Some(place) = process.place.as_deref() else { continue };
@@ -127,24 +143,31 @@ pub fn sums<'a, K: Hash + Eq>(
             sum.add(ended.remains.rates.iter().rev().copied(), requests(&ended.remains.totals));
         }
     }
-    let mut sums: Vec<_> = by_key.into_values().filter_map(|sum| Some((node(sum.place)?, sum))).collect();
-    let cut = sums.len().saturating_sub(MAX_REPORTED_SUMS);
+    let mut sums: Vec<_> = by_key.into_values().filter_map(|sum| Some((node(sum.place?)?, sum))).collect();
+    let highest = sums.iter().map(|(_, sum)| sum.highest()).fold(1.0, f32::max);
+    let most = source.content.extent.nodes.min(MAX_REPORTED_SUMS);
+    let cut = sums.len().saturating_sub(most);
     if cut > 0 {
-        sums.sort_by(|((id, _), sum), ((other_id, _), other)| {
-            Reverse(sum.requests).cmp(&Reverse(other.requests)).then_with(|| id.cmp(other_id))
+        // Rates are not negative: their bits are ordered as they are.
+        sums.sort_by_cached_key(|(node, sum)| {
+            (Reverse(sum.highest().to_bits()), Reverse(sum.requests), node.id.clone())
         });
-        sums.truncate(MAX_REPORTED_SUMS);
+        sums.truncate(most);
     }
-    let nodes = sums.into_iter().map(|((id, parents), sum)| (id.clone(), sum.node(id, parents, dates)));
+    let nodes = sums.into_iter().map(|(node, sum)| (node.id.clone(), sum.node(node, &source.dates, highest)));
     Sums { nodes: nodes.collect(), cut }
 }
 
-pub fn pod_node(place: &Place) -> (String, Option<Parents>) {
-    (pod_id(place), None)
+pub fn pod_node(place: &Place) -> Node {
+    let names = [(SCOPES_POD_NAME, &place.pod), (SCOPES_NAMESPACE, &place.namespace)];
+    let names = names.map(|(key, name)| (key, name.to_string()));
+    Node { id: pod_id(place), parents: None, names: names.into() }
 }
 
-pub fn container_node(place: &Place) -> Option<(String, Option<Parents>)> {
-    Some((container_id(place)?, Some(Parents { container: None, pod: [pod_id(place)] })))
+pub fn container_node(place: &Place) -> Option<Node> {
+    let parents = Some(Parents { container: None, pod: [pod_id(place)] });
+    let name = place.container.as_ref().map(|name| (SCOPES_CONTAINER_NAME, name.to_string()));
+    Some(Node { id: container_id(place)?, parents, names: name.into_iter().collect() })
 }
 
 pub fn pod_id(place: &Place) -> String {
