@@ -131,12 +131,6 @@ impl Connection {
         Arrival::Try
     }
 
-    /// Nothing is known any more.
-    #[inline(always)]
-    pub fn give_up(&mut self) {
-        self.stream = Stream::unsynced();
-    }
-
     /// Ends a try that found no request.
     #[inline(always)]
     pub fn end_try(&mut self) {
@@ -216,10 +210,10 @@ mod tests {
     #[test]
     fn another_protocol_is_tried_some_times_only() {
         let mut connection = Connection::default();
-        assert_eq!(connection.arrive(0, 1, 0), Arrival::Process(0));
+        assert_eq!(connection.arrive(0, 1, 0, unseen), Arrival::Process(0));
         connection.stream = Stream { phase: Phase::Unsynced, last_stream: TRIES, ..Stream::default() };
         for answers in 1..=TRIES {
-            assert_eq!(connection.arrive(answers.into(), 1, answers), Arrival::Try, "answer {answers}");
+            assert_eq!(connection.arrive(answers.into(), 1, answers, unseen), Arrival::Try, "answer {answers}");
             connection.end_try();
         }
         assert_eq!(connection.stream.phase, Phase::NotHttp);
@@ -227,9 +221,9 @@ mod tests {
 
     #[test]
     fn what_was_certain_is_tried_as_often_as_it_takes() {
-        let mut connection = Connection { stream: Stream::unsynced(), ..Connection::default() };
+        let mut connection = Connection { stream: Stream::lost(Failure::Gap), ..Connection::default() };
         for answers in 1..100_u32 {
-            assert_eq!(connection.arrive(answers.into(), 1, answers), Arrival::Try, "answer {answers}");
+            assert_eq!(connection.arrive(answers.into(), 1, answers, unseen), Arrival::Try, "answer {answers}");
             connection.end_try();
         }
     }
