@@ -131,12 +131,6 @@ impl Connection {
         Arrival::Try
     }
 
-    /// Nothing is known any more.
-    #[inline(always)]
-    pub fn give_up(&mut self) {
-        self.stream = Stream::unsynced();
-    }
-
     /// Ends a try that found no request.
     #[inline(always)]
     pub fn end_try(&mut self) {
@@ -146,7 +140,7 @@ impl Connection {
     /// Nothing is known from here on, until the connection becomes certain again: if it may, after this cause.
     #[inline(always)]
     pub fn lose_certainty(&mut self, cause: Failure) {
-        self.stream = if cause.comes_back() { Stream::unsynced() } else { Stream::given_up() };
+        self.stream = Stream::lost(cause);
     }
 }
 
@@ -227,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_was_certain_is_tried_as_often_as_it_takes() {
-        let mut connection = Connection { stream: Stream::unsynced(), ..Connection::default() };
+        let mut connection = Connection { stream: Stream::lost(Failure::Gap), ..Connection::default() };
         for answers in 1..100_u32 {
             assert_eq!(connection.arrive(answers.into(), 1, answers, unseen), Arrival::Try, "answer {answers}");
             connection.end_try();

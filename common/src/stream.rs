@@ -150,16 +150,10 @@ impl Phase {
 pub(crate) const TRIES: u32 = 4;
 
 impl Stream {
-    /// What comes next is not known.
+    /// What comes next is not known, for this cause.
     #[inline(always)]
-    pub(crate) const fn unsynced() -> Self {
-        Self::at(Phase::Unsynced, 0)
-    }
-
-    /// And does not matter any more.
-    #[inline(always)]
-    pub(crate) const fn given_up() -> Self {
-        Self::at(Phase::GivenUp, 0)
+    pub(crate) const fn lost(cause: Failure) -> Self {
+        Self::at(if cause.comes_back() { Phase::Unsynced } else { Phase::GivenUp }, 0)
     }
 
     /// May be at the start of a request again.

@@ -233,6 +233,7 @@ fn plugins(root: &PluginsRoot) -> Finding {
 mod tests {
     use super::super::finding::Verdict::{Failed, Note, Ok, Warning};
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn states_of_lockdown() {

@@ -48,7 +48,7 @@ pub trait Processes {
     fn ended(&mut self) -> Vec<ProcessKey>;
 
     /// Tracks these no more.
-    fn forget(&mut self, given_up: &[ProcessKey]);
+    fn forget(&mut self, _given_up: &[ProcessKey]) {}
 
     /// Tracks a process from now on and says who it is.
     fn track(&mut self, process: &ProcessCounts) -> Identity;

@@ -49,7 +49,6 @@ impl Processes for ScriptedProcesses {
         self.1.borrow_mut().push("ended".into());
         self.0.pop_front().unwrap_or_default().into_iter().map(key).collect()
     }
-    fn forget(&mut self, _given_up: &[ProcessKey]) {}
     fn track(&mut self, process: &ProcessCounts) -> Identity {
         self.1.borrow_mut().push(format!("track {}", process.key.tgid));
         Identity::from_counts(process)

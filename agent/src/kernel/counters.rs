@@ -282,6 +282,6 @@ pub(super) mod tests {
         let longest = |count| longest_idle(&marked_at, 100, count, |slot| slot != 4);
         assert_eq!(longest(9), [3, 1], "neither free slots nor those that were busy a moment ago");
         assert_eq!(longest(1), [3]);
-        assert_eq!(longest(0), []);
+        assert_eq!(longest(0), [0_u32; 0]);
     }
 }
