@@ -31,7 +31,7 @@ pub(super) fn chunk(stream: &mut Stream, letters: u64, available: u32) -> u32 {
     }
     // Digits to the high end, zeros before them.
     let empty = word::BYTES - digits;
-    let number = word::hexadecimal(letters << (8 * empty & 63) | word::repeat(b'0') >> (8 * digits));
+    let number = word::hexadecimal(letters << ((8 * empty) & 63) | word::repeat(b'0') >> (8 * digits));
     if digits == 0 || number > word::MAX_HEXADECIMAL {
         return 0;
     }
