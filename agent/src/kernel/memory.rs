@@ -1,4 +1,4 @@
-//! How much memory the kernel may still charge to this agent, for the state of connections. EDGE; the arithmetic is PURE.
+//! How much memory the kernel may still charge to this agent, for the state of connections. EDGE.
 //!
 //! The kernel lets an allocation of the probe pass beyond a cgroup's limit, and then kills the agent for it. So the agent
 //! keeps the probe within the limit.
