@@ -250,7 +250,7 @@ fn idle_table(lab: &mut Lab) -> io::Result<()> {
         idle.push(newcomer()?);
         // Until it has read, and was counted or lost.
         let mut reading = small.read(Duration::ZERO, &[])?;
-        while reading.slots_used + lost(&reading) as usize < number {
+        while reading.slots_used + (lost(&reading) as usize) < number {
             reading = small.read(Duration::ZERO, &[])?;
         }
     }
