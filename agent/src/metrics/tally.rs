@@ -2,7 +2,7 @@
 //!
 //! What a process received between two ticks is added to the series that it belongs to at the second: so a series goes
 //! on when its processes end, its pod is deleted, or a pod of the same name comes back. What has a pod without a name yet
-//! waits for it ([`super::waiting`]). At the limit those make room that can grow no more: of processes that have ended,
+//! waits for it (`waiting`). At the limit those make room that can grow no more: of processes that have ended,
 //! and of containers without any.
 
 use std::collections::{HashMap, HashSet};

@@ -24,7 +24,7 @@ const PROCESS_LIMITS: RangeInclusive<u32> = 1..=1 << 20;
 /// The longest name of a node: a DNS subdomain.
 const MAX_NODE_NAME_BYTES: usize = 253;
 
-/// Values on their way into a [`Config`], with what was wrong with them.
+/// Values on their way into a [`Config`](super::config::Config), with what was wrong with them.
 pub struct Values<'a, L> {
     matches: &'a ArgMatches,
     lookup: L,
