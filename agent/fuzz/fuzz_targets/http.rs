@@ -2,6 +2,7 @@
 #![no_main]
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use agent::http::serve::{Limits, Listener, serve, text};
@@ -17,9 +18,9 @@ struct One(Mutex<Option<DuplexStream>>);
 impl Listener for One {
     type Stream = DuplexStream;
 
-    async fn next(&self) -> io::Result<DuplexStream> {
+    async fn next(&self) -> io::Result<(DuplexStream, Option<IpAddr>)> {
         match self.0.lock().await.take() {
-            Some(stream) => Ok(stream),
+            Some(stream) => Ok((stream, None)),
             None => std::future::pending().await,
         }
     }
@@ -27,6 +28,7 @@ impl Listener for One {
 
 const LIMITS: Limits = Limits {
     connections: 4,
+    share: 4,
     head: Duration::from_secs(1),
     write: Duration::from_secs(1),
     drain: Duration::from_secs(1),
