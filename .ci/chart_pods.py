@@ -80,7 +80,7 @@ def check_test():
     policy = hook["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
     # Helm 3 deletes first and then asks for the log.
     check("the test's pod outlives the test, so that its log can be read", policy == "before-hook-creation", policy)
-    limits = {"requests": {"cpu": "1m", "memory": "40Mi"}, "limits": {"cpu": "1", "memory": "99Mi"}}
+    limits = {"requests": {"cpu": "1m", "memory": "50Mi"}, "limits": {"cpu": "1", "memory": "99Mi"}}
     for values in [{}, {"resources": limits}]:
         of = [pod["containers"][0].get("resources") for pod in pods(values)]
         check("a quota that admits the agent admits its test", of[0] and of[0] == of[1], of)
