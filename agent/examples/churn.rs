@@ -22,6 +22,7 @@ use std::time::Duration;
 use agent::commands::ask;
 use agent::counting::counts::{Pid, ProcessCounts, Reading};
 use agent::counting::identity::Identity;
+use agent::counting::rates::Looked;
 use agent::counting::tick::{Probe, Processes};
 use agent::pods::cgroup::candidates;
 use agent::settings::cli;
@@ -145,6 +146,10 @@ impl Probe for Node {
         Ok(())
     }
 
+    fn given_up(&mut self) -> Vec<ProcessKey> {
+        Vec::new()
+    }
+
     fn description(&self) -> String {
         "played".into()
     }
@@ -175,7 +180,9 @@ impl Processes for Table {
         (before * PROCESSES_PER_POD..oldest * PROCESSES_PER_POD).map(|n| counted(n).key).collect()
     }
 
-    fn track(&mut self, process: &ProcessCounts) -> Identity {
+    fn forget(&mut self, _given_up: &[ProcessKey]) {}
+
+    fn track(&mut self, process: &ProcessCounts) -> Looked {
         let mut identity = Identity::from_counts(process);
         let n = u64::from(process.key.tgid - 1);
         identity.command_line =
@@ -184,7 +191,7 @@ impl Processes for Table {
         let slice = format!("kubepods-burstable-pod{}.slice", uid(pod).replace('-', "_"));
         let path = format!("0::/kubepods.slice/{slice}/cri-containerd-{container:064x}.scope");
         identity.candidates = candidates(&path).into();
-        identity
+        identity.into()
     }
 
     fn unreadable(&self) -> u64 {

@@ -5,6 +5,7 @@ mod played;
 use super::*;
 use crate::counting::counts::ProcessCounts;
 use crate::counting::identity::Identity;
+use crate::counting::rates::Looked;
 use crate::health::Question;
 use crate::metrics::tally::Grouping;
 use common::maps::ProcessKey;
@@ -17,8 +18,9 @@ impl Processes for Immortal {
     fn ended(&mut self) -> Vec<ProcessKey> {
         Vec::new()
     }
-    fn track(&mut self, process: &ProcessCounts) -> Identity {
-        Identity::from_counts(process)
+    fn forget(&mut self, _given_up: &[ProcessKey]) {}
+    fn track(&mut self, process: &ProcessCounts) -> Looked {
+        Identity::from_counts(process).into()
     }
     fn unreadable(&self) -> u64 {
         0

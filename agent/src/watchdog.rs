@@ -57,6 +57,10 @@ impl<K: Probe> Probe for Watched<K> {
         self.probe.release(ended)
     }
 
+    fn given_up(&mut self) -> Vec<ProcessKey> {
+        self.probe.given_up()
+    }
+
     fn description(&self) -> String {
         self.probe.description()
     }
@@ -105,6 +109,10 @@ mod tests {
             Ok(())
         }
 
+        fn given_up(&mut self) -> Vec<ProcessKey> {
+            vec![ProcessKey { start_ns: 1, tgid: 2, reserved: 0 }]
+        }
+
         fn description(&self) -> String {
             String::new()
         }
@@ -149,6 +157,7 @@ mod tests {
         let mut probe = Watched::new(Nothing, |_| {});
         assert_eq!(probe.read(Duration::from_secs(7), &[])?.at, Duration::from_secs(7));
         assert_eq!(probe.reads.load(Ordering::Relaxed), 1);
+        assert_eq!(probe.given_up(), Nothing.given_up());
         Ok(())
     }
 }

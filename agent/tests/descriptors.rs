@@ -40,7 +40,7 @@ fn without_descriptors_the_living_live_and_the_dead_are_noticed() {
     end(&mut third);
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
-    let tracked = [&a, &b, &c].map(|process| table.track(process).command);
+    let tracked = [&a, &b, &c].map(|process| table.track(process).identity.command);
     let at_once = table.ended();
     let later = table.ended();
     end(&mut first);

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use agent::counting::counts::ProcessCounts;
 use agent::counting::identity::Identity;
+use agent::counting::rates::Looked;
 use agent::counting::tick::Processes;
 use agent::exit::Failure;
 use agent::pods::cgroup::candidates;
@@ -46,9 +47,11 @@ impl Processes for Contained {
         Vec::new()
     }
 
-    fn track(&mut self, process: &ProcessCounts) -> Identity {
+    fn forget(&mut self, _given_up: &[ProcessKey]) {}
+
+    fn track(&mut self, process: &ProcessCounts) -> Looked {
         let path = format!("0::/kubepods/pod{UID}/{}", "a".repeat(64));
-        Identity { candidates: candidates(&path).into(), ..Identity::from_counts(process) }
+        Identity { candidates: candidates(&path).into(), ..Identity::from_counts(process) }.into()
     }
 
     fn unreadable(&self) -> u64 {

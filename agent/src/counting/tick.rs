@@ -8,7 +8,6 @@ use common::maps::ProcessKey;
 use jiff::Timestamp;
 
 use crate::counting::counts::{ProcessCounts, Reading};
-use crate::counting::identity::Identity;
 use crate::counting::rates::{Looked, Rates};
 use crate::counting::snapshot::{Snapshot, Snapshots};
 use crate::pods::index::Pods;
@@ -34,9 +33,7 @@ pub trait Probe {
 
     /// Living processes whose slots are needed for others: the next reading is the last word on them, as if they had
     /// ended. If one of them receives something later, it is counted anew.
-    fn given_up(&mut self) -> Vec<ProcessKey> {
-        Vec::new()
-    }
+    fn given_up(&mut self) -> Vec<ProcessKey>;
 
     /// How the probe reads, for people.
     fn description(&self) -> String;
@@ -48,15 +45,10 @@ pub trait Processes {
     fn ended(&mut self) -> Vec<ProcessKey>;
 
     /// Tracks these no more.
-    fn forget(&mut self, _given_up: &[ProcessKey]) {}
+    fn forget(&mut self, given_up: &[ProcessKey]);
 
-    /// Tracks a process from now on and says who it is.
-    fn track(&mut self, process: &ProcessCounts) -> Identity;
-
-    /// Whether a process that was tracked just now had ended by then.
-    fn had_ended(&self, _key: &ProcessKey) -> bool {
-        false
-    }
+    /// Tracks a process from now on and says who it is, and whether it had ended by then.
+    fn track(&mut self, process: &ProcessCounts) -> Looked;
 
     /// Processes so far of which something could not be read.
     fn unreadable(&self) -> u64;
@@ -110,12 +102,7 @@ impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
         let at = self.clock.wall();
         let read = self.probe.read(self.clock.monotonic(), &self.ending);
         let reading = read.inspect_err(|_| self.failed_reads += 1)?;
-        let processes = &mut self.processes;
-        let look = |process: &ProcessCounts| {
-            let identity = processes.track(process);
-            Looked { identity, has_ended: processes.had_ended(&process.key) }
-        };
-        let elapsed = self.rates.advance(&reading, &self.ending, look);
+        let elapsed = self.rates.advance(&reading, &self.ending, |process| self.processes.track(process));
         Ok(Read { reading, elapsed, at })
     }
 

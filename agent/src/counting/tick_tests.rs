@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::counting::counts::{Pid, requests};
+use crate::counting::identity::Identity;
 use common::maps::Counts;
 
 fn key(tgid: u32) -> ProcessKey {
@@ -37,6 +38,9 @@ impl Probe for ScriptedProbe {
         self.1.borrow_mut().push(format!("release {tgids:?}"));
         if self.2.get() { Err(io::Error::other("busy")) } else { Ok(()) }
     }
+    fn given_up(&mut self) -> Vec<ProcessKey> {
+        Vec::new()
+    }
     fn description(&self) -> String {
         "scripted".into()
     }
@@ -49,9 +53,10 @@ impl Processes for ScriptedProcesses {
         self.1.borrow_mut().push("ended".into());
         self.0.pop_front().unwrap_or_default().into_iter().map(key).collect()
     }
-    fn track(&mut self, process: &ProcessCounts) -> Identity {
+    fn forget(&mut self, _given_up: &[ProcessKey]) {}
+    fn track(&mut self, process: &ProcessCounts) -> Looked {
         self.1.borrow_mut().push(format!("track {}", process.key.tgid));
-        Identity::from_counts(process)
+        Identity::from_counts(process).into()
     }
     fn unreadable(&self) -> u64 {
         5

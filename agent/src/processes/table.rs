@@ -14,6 +14,7 @@ use super::life::{Life, Shift, life, read, rustix_pid};
 use super::pidfds::Pidfds;
 use crate::counting::counts::{Pid, ProcessCounts};
 use crate::counting::identity::{COMMAND_LINE_BYTES, Identity, command_line};
+use crate::counting::rates::Looked;
 use crate::counting::tick::Processes;
 
 /// The processes that are counted.
@@ -123,20 +124,17 @@ impl Processes for ProcessTable {
         self.looked_for.retain(|(_, key)| !given_up.contains(key));
     }
 
-    fn track(&mut self, process: &ProcessCounts) -> Identity {
+    fn track(&mut self, process: &ProcessCounts) -> Looked {
         let mut identity = Identity::from_counts(process);
         // The end of one that the agent's PID namespace does not show cannot be seen.
-        let Some(pid) = process.pid else { return identity };
-        match self.watch(pid, process.key) {
+        let Some(pid) = process.pid else { return identity.into() };
+        let life = self.watch(pid, process.key);
+        match life {
             Life::Alive => identity.command_line = self.command_line(pid),
             Life::NotKnown => self.unreadable += 1,
             Life::Ended => {}
         }
-        identity
-    }
-
-    fn had_ended(&self, key: &ProcessKey) -> bool {
-        self.gone.last() == Some(key)
+        Looked { identity, has_ended: life == Life::Ended }
     }
 
     fn unreadable(&self) -> u64 {
@@ -197,7 +195,7 @@ mod tests {
     fn a_process_is_named_and_its_end_noticed_once() {
         let (mut child, process) = sleeper();
         let mut table = ProcessTable::new();
-        let identity = table.track(&process);
+        let identity = table.track(&process).identity;
         assert_eq!(identity.command, "sleep");
         assert_eq!(identity.command_line, "sleep 1000");
         assert_eq!((table.pidfds.watched.len(), table.looked_for.len()), (1, 0));
@@ -239,12 +237,11 @@ mod tests {
         let (mut child, process) = sleeper();
         child.end();
         let mut table = ProcessTable::new();
-        let identity = table.track(&process);
+        let Looked { identity, has_ended } = table.track(&process);
         assert_eq!((identity.command.as_str(), identity.command_line.as_str()), ("sleep", ""));
-        assert!(table.had_ended(&process.key));
+        assert!(has_ended);
         let (_living, other) = sleeper();
-        table.track(&other);
-        assert!(!table.had_ended(&other.key));
+        assert!(!table.track(&other).has_ended);
         assert_eq!(table.ended(), [process.key]);
         assert_eq!(table.unreadable(), 0);
     }
@@ -254,7 +251,7 @@ mod tests {
         let (_child, mut process) = sleeper();
         process.key.start_ns -= 1_000_000_000;
         let mut table = ProcessTable::new();
-        assert_eq!(table.track(&process).command_line, "");
+        assert_eq!(table.track(&process).identity.command_line, "");
         assert_eq!(table.ended(), [process.key]);
     }
 
@@ -277,7 +274,7 @@ mod tests {
         // To this one /proc is a second ahead of the kernel.
         table.shift = Shift::of_ns(1_000_000_000);
         process.key.start_ns -= 1_000_000_000;
-        assert_eq!(table.track(&process).command_line, "sleep 1000");
+        assert_eq!(table.track(&process).identity.command_line, "sleep 1000");
         assert_eq!(table.ended(), []);
     }
 
@@ -286,7 +283,7 @@ mod tests {
         let mut process = counted(std::process::id());
         process.pid = None;
         let mut table = ProcessTable::new();
-        assert_eq!(table.track(&process).pid, None);
+        assert_eq!(table.track(&process).identity.pid, None);
         assert_eq!(table.ended(), []);
     }
 }

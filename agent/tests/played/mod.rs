@@ -29,6 +29,10 @@ impl Probe for Steady {
         Ok(())
     }
 
+    fn given_up(&mut self) -> Vec<ProcessKey> {
+        Vec::new()
+    }
+
     fn description(&self) -> String {
         "played".into()
     }
