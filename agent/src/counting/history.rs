@@ -86,6 +86,16 @@ impl History {
     }
 }
 
+/// Adds rates, the newest first, to a sum of others that may be shorter.
+pub fn add_newest_first(sum: &mut Vec<f32>, rates: impl Iterator<Item = f32>) {
+    for (index, rate) in rates.enumerate() {
+        match sum.get_mut(index) {
+            Some(sum) => *sum += rate,
+            None => sum.push(rate),
+        }
+    }
+}
+
 fn place(tick: u64) -> usize {
     (tick % LENGTH as u64) as usize
 }

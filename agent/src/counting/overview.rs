@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::counting::counts::requests;
-use crate::counting::history::LENGTH;
+use crate::counting::history::{LENGTH, add_newest_first};
 use crate::counting::identity::Identity;
 use crate::counting::shown::Shown;
 use crate::counting::snapshot::{Place, Process, Snapshot, Standing};
@@ -328,12 +328,7 @@ impl<'a> Sum<'a> {
     }
 
     fn add(&mut self, newest_first: impl Iterator<Item = f32>, total: u64) {
-        for (index, rate) in newest_first.enumerate() {
-            match self.newest_first.get_mut(index) {
-                Some(sum) => *sum += rate,
-                None => self.newest_first.push(rate),
-            }
-        }
+        add_newest_first(&mut self.newest_first, newest_first);
         self.total += total;
     }
 

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
-use super::catalog::NO_COLOUR;
 pub use super::values::DEFAULT_LOG_LEVEL;
 use super::values::Values;
 use crate::counting::shown::Shown;
@@ -118,7 +117,7 @@ impl Config {
             ),
             log_level: values.log_level(),
             terminal: values.terminal(),
-            colour: !values.is_on(&NO_COLOUR) && !values.is_dumb(),
+            colour: values.colour(),
             given: values.given(),
         };
         if values.errors.is_empty() { Ok(config) } else { Err(ConfigError::Values(values.errors)) }
@@ -151,10 +150,7 @@ impl Reach {
         R: FnOnce(&Path) -> Result<String, String>,
     {
         let mut values = Values::new(matches, outside.lookup).with_file(outside.read);
-        let reach = Self {
-            plugins_root: values.plugins_root(outside.uid),
-            colour: !values.is_on(&NO_COLOUR) && !values.is_dumb(),
-        };
+        let reach = Self { plugins_root: values.plugins_root(outside.uid), colour: values.colour() };
         if values.errors.is_empty() { Ok(reach) } else { Err(ConfigError::Values(values.errors)) }
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use common::maps::MAX_PROCESSES;
 
-use super::catalog::{self, CONFIG, PLUGINS_ROOT, Setting};
+use super::catalog::{self, CONFIG, NO_COLOUR, PLUGINS_ROOT, Setting};
 use crate::kernel::{HookChoice, ProbeConfig};
 use crate::scope::host::HostName;
 use crate::scope::plugin::{DEFAULT_PLUGINS_ROOT, PluginsRoot};
@@ -79,7 +79,7 @@ impl<'a, L: Fn(&str) -> Option<String>> Values<'a, L> {
     }
 
     /// A setting without a value: any value turns its variable on (no-color.org).
-    pub fn is_on(&mut self, setting: &Setting) -> bool {
+    fn is_on(&mut self, setting: &Setting) -> bool {
         if self.matches.try_get_one::<bool>(setting.name).ok().flatten() == Some(&true) {
             return true;
         }
@@ -90,9 +90,10 @@ impl<'a, L: Fn(&str) -> Option<String>> Values<'a, L> {
         self.variable(setting.variable).is_some() || in_file == "true"
     }
 
-    /// A terminal that would show colours as the characters they are made of.
-    pub fn is_dumb(&self) -> bool {
-        self.variable("TERM").is_some_and(|name| name == "dumb")
+    /// Whether there may be colours: nobody wants none, and the terminal would not show the characters they are made of.
+    pub fn colour(&mut self) -> bool {
+        let is_dumb = self.variable("TERM").is_some_and(|name| name == "dumb");
+        !self.is_on(&NO_COLOUR) && !is_dumb
     }
 
     pub fn terminal(&mut self) -> When {

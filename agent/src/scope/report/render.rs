@@ -62,9 +62,6 @@ pub struct Rendered {
 
 /// The report on one snapshot.
 ///
-/// Thousands of nodes that differ in a few numbers are put together from pieces that are the same
-/// in all of them, at a quarter of what serializing each takes; the rest is serialized as usual.
-///
 /// `buffer` is written over: megabytes a second that are allocated and freed tear holes into the heap.
 #[must_use]
 pub fn render(snapshot: &Snapshot, content: Content, buffer: Vec<u8>) -> Rendered {

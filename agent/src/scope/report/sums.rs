@@ -10,6 +10,7 @@ use super::document::{
 };
 use super::render::Source;
 use crate::counting::counts::requests;
+use crate::counting::history::add_newest_first;
 use crate::counting::snapshot::Place;
 use crate::scope::topologies::Topology;
 
@@ -72,12 +73,7 @@ impl<'a> Sum<'a> {
     }
 
     fn add(&mut self, newest_first: impl Iterator<Item = f32>, requests: u64) {
-        for (index, rate) in newest_first.enumerate() {
-            match self.rates.get_mut(index) {
-                Some(sum) => *sum += rate,
-                None => self.rates.push(rate),
-            }
-        }
+        add_newest_first(&mut self.rates, newest_first);
         self.requests += requests;
     }
 
