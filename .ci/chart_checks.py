@@ -20,7 +20,7 @@ from cloudcoil.models.prometheus_operator.v1 import PodMonitor
 
 from api_stub import Stub
 from chart import CHART, MANIFESTS, ROOT, VERSIONS, check, failures, objects, render, run, value_sets
-from chart_pods import check_nodes, check_probes, check_test
+from chart_pods import check_nodes, check_probes, check_rolling, check_test
 
 
 def number(version):
@@ -99,6 +99,8 @@ BAD = [
     ({"scope": {"topologies": ["pods"]}}, "topologies"),
     ({"scope": {"topologies": []}}, "topologies"),
     ({"scope": {"shown": "some"}}, "shown"),
+    ({"tls": {"enabled": "auto"}}, "enabled"),
+    ({"tls": {"rust": True}}, "rust"),
     ({"kubernetes": {"enabled": "yes"}}, "enabled"),
     ({"security": {"extraCapabilities": ["CAP_SYS_RESOURCE"]}}, "extraCapabilities"),
     ({"security": {"seccompProfile": {"type": "Default"}}}, "seccompProfile"),
@@ -141,7 +143,8 @@ def check_least_privilege():
         check(f"{name}: read-only root", context["readOnlyRootFilesystem"])
         if not values.get("security", {}).get("privileged"):
             extra = values.get("security", {}).get("extraCapabilities", [])
-            wanted = {"drop": ["ALL"], "add": ["BPF", "PERFMON", *extra]}
+            tls = ["SYS_PTRACE"] if values.get("tls", {}).get("enabled") else []
+            wanted = {"drop": ["ALL"], "add": ["BPF", "PERFMON", *tls, *extra]}
             check(f"{name}: capabilities", context["capabilities"] == wanted, context)
             profile = values.get("security", {}).get("seccompProfile", {"type": "RuntimeDefault"})
             check(f"{name}: seccomp", context["seccompProfile"] == profile, context)
@@ -153,6 +156,39 @@ def check_least_privilege():
         token = pod["spec"]["automountServiceAccountToken"]
         check(f"{name}: list and watch of pods, or nothing", rules == (exact if token else []), rules)
     return "least privilege: as documented in every value set"
+
+
+def tls_faults(values, chart=CHART):
+    """What switching it on changes beside the agent's flag and one capability."""
+    def container(tls):
+        documents = objects(render({**values, "tls": tls}, chart=chart)[0])
+        rest = [document for document in documents if document["kind"] != "DaemonSet"]
+        pod = next(document for document in documents if document["kind"] == "DaemonSet")["spec"]["template"]["spec"]
+        return rest, pod, pod["containers"][0]
+
+    off, on, go = (container({"enabled": enabled, "go": go}) for enabled, go in [(False, True), (True, False), (True, True)])
+    for (_, _, agent), flag in [(on, "--tls=auto"), (go, "--tls=auto,go")]:
+        if flag not in agent["args"]:
+            yield f"{flag} is not in {agent['args']}"
+        agent["args"].remove(flag)
+        capabilities = agent["securityContext"].get("capabilities", {"add": ["SYS_PTRACE"]})["add"]
+        if "SYS_PTRACE" not in capabilities:
+            yield f"SYS_PTRACE is not in {capabilities}"
+        capabilities.remove("SYS_PTRACE")
+    if not off == on == go:
+        yield "it changes more than that"
+
+
+def check_tls():
+    for name, _, values in value_sets():
+        faults = list(tls_faults(values))
+        check(f"{name}: tls", not faults, faults)
+    with tempfile.TemporaryDirectory() as folder:
+        broken = Path(shutil.copytree(CHART, Path(folder) / CHART.name))
+        daemonset = broken / "templates/daemonset.yaml"
+        daemonset.write_text(daemonset.read_text().replace("- SYS_PTRACE", "- SYS_PTRACE\n                - SYS_ADMIN"))
+        check("a further capability is seen", list(tls_faults({}, broken)))
+    return "tls: off by default; a flag and one capability where it is on, nothing else"
 
 
 UMBRELLA = """\
@@ -180,12 +216,17 @@ def check_umbrella():
     return "umbrella: switched on and off by enabled"
 
 
+VERSION = re.search(r'^\[workspace\.package\]\nversion = "([^"]+)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
 # Of each, NOTES must say the words.
 NOTES = [
-    ({}, ["image scope-http-requests:0.1.0", "docker build -t scope-http-requests:0.1.0"]),
+    ({}, [f"image scope-http-requests:{VERSION}", f"docker build -t scope-http-requests:{VERSION}"]),
     ({"image": {"repository": "registry.example/shr", "tag": "mine"}}, ["image registry.example/shr:mine"]),
     ({"rbac": {"create": False}}, ["rbac.create is false"]),
     ({"security": {"privileged": True}}, ["security.privileged is true"]),
+    ({}, ["--set tls.enabled=true", "SYS_PTRACE"]),
+    ({"tls": {"enabled": True}}, ["OpenSSL and GnuTLS are counted", "has SYS_PTRACE", "--set tls.enabled=false"]),
+    ({"tls": {"enabled": True, "go": True}}, ["OpenSSL, GnuTLS and Go are counted"]),
+    ({"tls": {"go": True}}, ["tls.go without tls.enabled does nothing"]),
 ]
 
 
@@ -303,23 +344,38 @@ AUTOMATIC = re.compile(r"^ARG +((?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT))=",
 
 def check_image():
     text = (ROOT / "Dockerfile").read_text()
+    library = (ROOT / ".ci/lib.sh").read_text()
     check("no default in the Dockerfile takes the place of what BuildKit sets", not AUTOMATIC.findall(text), AUTOMATIC.findall(text))
     check("a default for what BuildKit sets is seen", AUTOMATIC.findall(text.replace("ARG TARGETARCH\n", "ARG TARGETARCH=amd64\n")))
-    buildable = re.findall(r"\b([a-z0-9]+)\) arch=", text)
+    buildable = re.search(r"^architectures=\((.*)\)", library, re.M)[1].split()
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     wanted = values["image"]["architectures"]
-    check("each architecture of the chart has a build", set(wanted) <= set(buildable), (wanted, buildable))
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    label = re.search(r"^ARG VERSION=(\S+)", text, re.M)[1]
-    check("the image's label is the chart's appVersion", label == chart["appVersion"], label)
+    check("the chart's architectures are those that are built", wanted == buildable, (wanted, buildable))
+    release = re.search(r"--platform (\S+)", (ROOT / ".github/workflows/release.yml").read_text())[1]
+    published = [platform.removeprefix("linux/") for platform in release.split(",")]
+    check("and those that a release publishes", published == buildable, published)
     return f"image: {' and '.join(buildable)}, as the builder is told"
+
+
+# Where the version is said of an image or a chart.
+SAID = re.compile(r"scope-http-requests(?::|-(?=\d+\.\d+\.\d+\.tgz)|.* --version )(\d+\.\d+\.\d+)")
 
 
 def check_versions():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    workspace = re.search(r'^\[workspace\.package\]\nversion = "([^"]+)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
-    check("appVersion is the workspace's version", chart["appVersion"] == workspace, (chart["appVersion"], workspace))
-    return f"version: {workspace}, the image's default tag"
+    for name in ["version", "appVersion"]:
+        check(f"the chart's {name} is the workspace's", chart[name] == VERSION, (chart[name], VERSION))
+    for path in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *CHART.rglob("*.yaml")]:
+        said = set(SAID.findall(path.read_text())) - {VERSION}
+        check(f"{path.relative_to(ROOT)} says no other version than {VERSION}", not said, said)
+    check("another version is seen", SAID.findall("scope-http-requests:0.0.9") == ["0.0.9"])
+    return f"version: {VERSION}, everywhere"
+
+
+def follow_version():
+    path = CHART / "Chart.yaml"
+    text = re.sub(r"^version: .*", f"version: {VERSION}", path.read_text(), flags=re.M)
+    path.write_text(re.sub(r"^appVersion: .*", f'appVersion: "{VERSION}"', text, flags=re.M))
 
 
 def write_renderings(folder):
@@ -334,6 +390,7 @@ def main():
         write_renderings(Path(sys.argv[-1]))
         return
     if "--write" in sys.argv:
+        follow_version()
         for path, text in rendered_manifests():
             path.write_text(text)
             print(f"wrote {path.relative_to(ROOT)}")
@@ -347,9 +404,11 @@ def main():
         check_nodes,
         check_test,
         check_probes,
+        check_rolling,
         check_umbrella,
         check_notes,
         check_metrics,
+        check_tls,
         check_upgrade,
         check_manifests,
         check_objects,

@@ -8,7 +8,7 @@ NODES = {
     "an ordinary node": (LINUX, True),
     "a node of EKS on EC2": ({**LINUX, "eks.amazonaws.com/nodegroup": "one", "node.kubernetes.io/instance-type": "m5.large"}, True),
     "a node of AKS": ({**LINUX, "kubernetes.azure.com/role": "agent", "type": "other"}, True),
-    "arm64, for which there is no image yet": ({**LINUX, "kubernetes.io/arch": "arm64"}, False),
+    "arm64": ({**LINUX, "kubernetes.io/arch": "arm64"}, True),
     "s390x": ({**LINUX, "kubernetes.io/arch": "s390x"}, False),
     "Windows": ({**LINUX, "kubernetes.io/os": "windows"}, False),
     "EKS Fargate": ({**LINUX, "eks.amazonaws.com/compute-type": "fargate"}, False),
@@ -59,17 +59,16 @@ def check_nodes():
             check(f"{node} {'gets' if wanted else 'gets no'} pod, {kind}", admits(pod, labels) == wanted)
     chosen = lambda values: {node for node, (labels, _) in NODES.items() if admits(pods(values)[0], labels)}
     ordinary = chosen({})
-    arm = "arm64, for which there is no image yet"
-    check("architectures is one value", chosen({"image": {"architectures": ["amd64", "arm64"]}}) == ordinary | {arm})
-    check("no architectures are all", chosen({"image": {"architectures": []}}) == ordinary | {arm, "s390x"})
+    check("architectures is one value", chosen({"image": {"architectures": ["amd64"]}}) == ordinary - {"arm64"})
+    check("no architectures are all", chosen({"image": {"architectures": []}}) == ordinary | {"s390x"})
     alone = {"affinity": {"nodeAffinity": None}}
-    check("without the default the pod goes to Fargate", "EKS Fargate" in chosen(alone) and arm not in chosen(alone))
+    check("without the default the pod goes to Fargate", "EKS Fargate" in chosen(alone) and "s390x" not in chosen(alone))
     everywhere = alone | {"image": {"architectures": []}, "nodeSelector": {"kubernetes.io/os": None}}
     check("everything is let in by values", chosen(everywhere) == NODES.keys())
     # Terms are alternatives: the architecture must stand in each.
     terms = [{"matchExpressions": [{"key": key, "operator": "Exists"}]} for key in ["kubernetes.io/os", "type"]]
     own = {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}}
-    check("own terms keep the architecture", not {arm, "s390x"} & chosen(own) and "EKS Fargate" in chosen(own))
+    check("own terms keep the architecture", "s390x" not in chosen(own) and "EKS Fargate" in chosen(own))
     kept = pods({"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}})[0]["affinity"]
     check("another affinity keeps the default", kept["nodeAffinity"] == pods({})[0]["affinity"]["nodeAffinity"], kept)
     return f"nodes: {len(NODES)} kinds, the agent and its test go to the same"
@@ -85,6 +84,25 @@ def check_test():
         of = [pod["containers"][0].get("resources") for pod in pods(values)]
         check("a quota that admits the agent admits its test", of[0] and of[0] == of[1], of)
     return "test: its log can be read, a quota admits it"
+
+
+def check_rolling():
+    """The new pod is there before the old one goes, unless both would need one port of the node."""
+    def rolling(values):
+        daemon = next(document for document in objects(render(values)[0]) if document["kind"] == "DaemonSet")
+        return daemon["spec"]["updateStrategy"]
+
+    surge = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    one_goes_first = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
+    on_the_node, metrics = {"scope": {"hostname": "host"}}, {"metrics": {"enabled": True}}
+    for values, expected in [({}, surge), (metrics, surge), (on_the_node, surge), (on_the_node | metrics, one_goes_first)]:
+        check("new pods are there first, where they can", rolling(values) == expected, (values, rolling(values)))
+    own = {"type": "OnDelete"}
+    check("updateStrategy is as it is given", rolling({"updateStrategy": own}) == own)
+    for name, _, values in value_sets():
+        asked = probes(values)["startup"]["exec"]["command"]
+        check(f"{name}: an answer of another pod's agent is none of this one's", "--own" in asked, asked)
+    return "rolling: new pods come first, but for a port of the node"
 
 
 def probes(values):

@@ -8,16 +8,20 @@
 //!
 //! `make setup` installs what is missing.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use object::build::elf::{Builder, SectionData};
+use object::elf::SHT_STRTAB;
+
 const TARGET: &str = "bpfel-unknown-none";
 /// Separator of `CARGO_ENCODED_RUSTFLAGS`.
 const SEPARATOR: char = '\x1f';
 /// Crates that may use the compiler's unstable BPF support on a stable compiler.
-const UNSTABLE_CRATES: &str = "aya_ebpf,probe,pages,comparison";
+const UNSTABLE_CRATES: &str = "aya_ebpf,probe,pages,comparison,tls";
 const DEBIAN_TOOLCHAIN: &str = "/usr";
 
 /// What `--version` names. Set it where the repository is not at hand, as in an image's build.
@@ -50,11 +54,44 @@ fn main() {
     if !output.status.success() {
         fail(&format!("the probe did not build:\n{}", String::from_utf8_lossy(&output.stderr)));
     }
-    for object in ["probe", "pages", "comparison"] {
+    for object in ["probe", "pages", "comparison", "tls"] {
         let built = target_dir.join(TARGET).join("release").join(object);
-        if let Err(error) = fs::copy(&built, out.join(object)) {
+        if let Err(error) = copy_stripped(&built, &out.join(object)) {
             fail(&format!("cannot copy {}: {error}", built.display()));
         }
+    }
+}
+
+/// Copies an object without what only a debugger reads: six parts of seven. Nor with the numbers of lines for the verifier's log, of which
+/// aya keeps those of a whole section for each function in it, while it loads them.
+fn copy_stripped(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    let object = fs::read(from)?;
+    let mut builder = Builder::read(&*object)?;
+    for section in &mut builder.sections {
+        let debugged = section.name.strip_prefix(b".rel").unwrap_or(&section.name);
+        section.delete = debugged.starts_with(b".debug_");
+        if *section.name == b".BTF.ext"[..]
+            && let SectionData::Data(data) = &mut section.data
+        {
+            forget_lines(data.to_mut());
+        }
+    }
+    builder.delete_orphans();
+    // LLVM keeps the names of sections among those of symbols; the writer wants them apart.
+    let names = builder.sections.add();
+    names.name = b".shstrtab"[..].into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(fs::write(to, stripped)?)
+}
+
+/// `btf_ext_header.line_info_len` becomes 0.
+fn forget_lines(extension: &mut [u8]) {
+    const LINE_INFO_LENGTH: usize = 20;
+    if let Some(length) = extension.get_mut(LINE_INFO_LENGTH..LINE_INFO_LENGTH + size_of::<u32>()) {
+        length.fill(0);
     }
 }
 

@@ -4,6 +4,7 @@
 //! named or recorded. Aims stand beside the figures; nothing here fails because of a time.
 
 mod agent_process;
+mod answers;
 mod applications;
 mod cases;
 mod comparison;
@@ -42,13 +43,20 @@ struct Section {
     measure: fn() -> Figures,
 }
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     Section {
         name: "receive",
         title: "A receive: the probe's time less that of an empty program on the same hook",
         missing: machine::lacks_root,
         long: false,
         measure: receive::measure,
+    },
+    Section {
+        name: "responses",
+        title: "A send: the probe's time less that of an empty program on the same hook",
+        missing: machine::lacks_root,
+        long: false,
+        measure: answers::measure,
     },
     Section {
         name: "hostile",

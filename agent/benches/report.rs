@@ -9,14 +9,18 @@ use agent::counting::counts::{Pid, ProcessCounts, Reading};
 use agent::counting::identity::Identity;
 use agent::counting::overview::{self, Overview};
 use agent::counting::rates::Rates;
+use agent::counting::responses::{Counted, Responses, SeriesCounts};
 use agent::counting::snapshot::{Place, Process, Snapshot, Snapshots};
 use agent::http::encoding::gzip;
-use agent::metrics::tally::{Grouping, MAX_SERIES, Tally, Totals};
+use agent::metrics::labels::Grouping;
+use agent::metrics::tally::{MAX_SERIES, Tally, Totals};
 use agent::metrics::{Facts, Format, Instruments, Observed, Scrape};
 use agent::pods::cgroup::ContainerId;
 use agent::pods::index::Pods;
 use agent::scope::report::{Content, Extent, MAX_REPORTED_PROCESSES, render};
+use common::exchange::Asked;
 use common::maps::{Counts, ProcessKey};
+use common::series::Series;
 use flate2::bufread::GzDecoder;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -72,7 +76,7 @@ pub(crate) fn measure() -> Figures {
         overviews.push(milliseconds(started));
     }
     for second in ROUNDS + 1..=2 * ROUNDS {
-        let reading = Reading { processes: Vec::new(), ..reading(second) };
+        let reading = Reading { processes: Vec::new(), responses: None, ..reading(second) };
         let started = Instant::now();
         let elapsed = rates.advance(&reading, &[], Identity::from_counts);
         rates.locate(&pods);
@@ -147,7 +151,10 @@ fn scrape(snapshot: Snapshot, totals: Arc<Totals>) -> Scrape {
             kernel: "6.18".into(),
             probe: "probe".into(),
             started,
+            counted: Counted::At("hook".into()),
             max_processes: MAX_SERIES as u32,
+            started_from: ("nothing", &["nothing"]),
+            handovers: 3,
         }),
         observed: Arc::new(Observed { snapshot: Arc::new(snapshot), totals, pods: 110, refused_pods: 0 }),
         instruments: Instruments::default(),
@@ -162,9 +169,21 @@ fn reading(second: u64) -> Reading {
         pid: Some(Pid(pid)),
         candidates: Arc::default(),
         command: Arc::clone(&command),
-        counts: Counts { requests: [second, second * u64::from(pid), 0], unsynced: 0 },
+        counts: Counts { requests: [second, second * u64::from(pid), 0], ..Counts::default() },
     });
-    Reading { at: Duration::from_millis(second * 1001), processes: processes.collect(), ..Reading::default() }
+    let (at, responses) = (Duration::from_millis(second * 1001), Some(responses(second)));
+    Reading { at, processes: processes.collect(), responses, ..Reading::default() }
+}
+
+/// Each process answers with two statuses.
+fn responses(second: u64) -> Responses {
+    let mut value = Series { sum_ns: second * 3_000_000, ..Series::default() };
+    (value.buckets[2], value.buckets[5]) = (second * 3, second);
+    let series = (1..=MAX_REPORTED_PROCESSES as u32).flat_map(|pid| {
+        let process = ProcessKey { start_ns: 1, tgid: pid, reserved: 0 };
+        [200, 500].map(|status| SeriesCounts { process, asked: Asked::HTTP_1, status, value })
+    });
+    Responses { series: series.collect(), ..Responses::default() }
 }
 
 /// Spreads the processes over pods of two containers each.

@@ -23,6 +23,7 @@ use agent::commands::ask;
 use agent::counting::counts::{Pid, ProcessCounts, Reading};
 use agent::counting::identity::Identity;
 use agent::counting::rates::Looked;
+use agent::counting::responses::Counted;
 use agent::counting::tick::{Probe, Processes};
 use agent::pods::cgroup::candidates;
 use agent::settings::cli;
@@ -117,9 +118,9 @@ async fn agent(folder: &OsString) {
         ["churn".into(), "--no-terminal".into(), "--node-name=node-1".into(), "--log-level=warn".into(), root];
     let config = cli::config_of(arguments);
     let oldest = Arc::new(AtomicU64::new(0));
-    let node = Node { oldest: Arc::clone(&oldest), listed: 0..PODS };
-    let load = || Ok::<_, Infallible>(node);
-    agent::run::run(config, None, load, Table { started: None, oldest }).await.unwrap();
+    let load = |_| Ok::<_, Infallible>(Node { oldest: Arc::clone(&oldest), listed: 0..PODS });
+    let table = Table { started: None, oldest: Arc::clone(&oldest) };
+    agent::run::run(config, None, load, table).await.unwrap();
 }
 
 /// The kernel of a node on which each live pod has its processes.
@@ -152,6 +153,10 @@ impl Probe for Node {
 
     fn description(&self) -> String {
         "played".into()
+    }
+
+    fn responses(&self) -> Counted {
+        Counted::Off
     }
 }
 

@@ -7,20 +7,25 @@ use std::thread;
 use std::time::Duration;
 
 use agent::commands::{ask, top};
+use agent::counting::tick::{Handed, Probe};
 use agent::exit::Failure;
+use agent::handover::stand_by;
 use agent::kernel::{Kernel, LoadError};
 use agent::printable::printable_lines;
 use agent::processes::ProcessTable;
-use agent::run::run;
+use agent::run::{End, run};
 use agent::settings::cli::{self, Call};
 use agent::settings::config::{Config, ConfigError};
 use agent::settings::environment;
+use agent::telemetry::HeldLines;
 use agent::watchdog::Watched;
 use agent::{check, telemetry, terminal};
 use tokio::runtime::Runtime;
 
 /// Where Kubernetes looks for the last words of a container.
 const TERMINATION_LOG: &str = "/dev/termination-log";
+/// What the kubelet tells each container.
+const OF_A_POD: &str = "KUBERNETES_SERVICE_HOST";
 /// How long an agent that hangs is given to say so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -65,13 +70,13 @@ fn count(config: Config) -> ExitCode {
     }
     let probe = config.probe;
     let result = runtime().and_then(|runtime| {
-        let processes = ProcessTable::new();
-        let result = runtime.block_on(run(
-            config,
-            lines.clone(),
-            || Ok::<_, LoadError>(Watched::new(Kernel::load(probe)?, hung)),
-            processes,
-        ));
+        let result = runtime.block_on(run_again(config, lines.clone(), |handed| {
+            let kernel = match handed {
+                Some(handed) => Kernel::adopt(probe, handed)?,
+                None => Kernel::load(probe)?,
+            };
+            Ok::<_, LoadError>(Watched::new(kernel, hung))
+        }));
         // A credential plugin may still be at work on a thread, and nobody waits for it.
         runtime.shutdown_background();
         result
@@ -82,7 +87,25 @@ fn count(config: Config) -> ExitCode {
     if let Some(lines) = lines {
         lines.release();
     }
-    result.map_or_else(|failure| ended(&failure), |()| ExitCode::SUCCESS)
+    result.map_or_else(|failure| ended(&failure), |_| ExitCode::SUCCESS)
+}
+
+/// In a pod an agent that has handed over stands by, and counts again where the other one is gone.
+async fn run_again<K: Probe + Send + 'static>(
+    config: Config,
+    lines: Option<HeldLines>,
+    mut load: impl FnMut(Option<Handed>) -> Result<K, LoadError>,
+) -> Result<(), Failure> {
+    let stands_by = std::env::var_os(OF_A_POD).is_some();
+    loop {
+        let end = run(config.clone(), lines.clone(), &mut load, ProcessTable::new()).await?;
+        let counts_again = end == End::HandedOver
+            && stands_by
+            && stand_by(&config.plugins_root).await.map_err(|error| Failure::Io(error.to_string()))?;
+        if !counts_again {
+            return Ok(());
+        }
+    }
 }
 
 fn runtime() -> Result<Runtime, Failure> {

@@ -4,35 +4,39 @@
 
 use std::fmt::Display;
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustix::system::uname;
 use tokio::net::UnixListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::clock::SystemClock;
 use crate::counting::counts::requests;
 use crate::counting::overview::{Facts, Overview};
-use crate::counting::rates::Located;
+use crate::counting::plaintext::Reading;
 use crate::counting::snapshot::Snapshot;
 use crate::counting::summary;
-use crate::counting::tick::{Clock, Probe, Processes, Sampler, TICK};
+use crate::counting::tick::{Clock as _, Handed, Probe, Processes, Sampler, TICK};
 use crate::exit::Failure;
-use crate::fault::{Fault, Say};
-use crate::kernel::{has_host_pids, sees_only_itself};
+use crate::handover::{self, Given, NotStarted, Origin, Start, Started};
+use crate::kernel::{Kernel, has_host_pids, sees_only_itself};
 use crate::metrics::{self, Instruments, Meter};
+use crate::plaintext::Looking;
 use crate::pods::cluster::{Cluster, find_cluster};
-use crate::pods::index::Pods;
-use crate::pods::news::{self as pod_news, State};
+use crate::pods::index::{Pod, Pods};
+use crate::pods::news::State;
 use crate::pods::watch::{self as pod_watch, Pace};
-use crate::scope::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Socket};
+use crate::sampling::{Outlets, sample};
+use crate::scope::plugin::{self, Answers, ClaimError, Limits, Pulse, Refusal, Reports, Serving, Taker, Takers};
 use crate::scope::{host, peer};
 use crate::settings::config::Config;
-use crate::shutdown::{self, Shutdown, Signals};
+use crate::shutdown::{self, Shutdown, Signals, unwound};
 use crate::telemetry::HeldLines;
 use crate::terminal::{self, Controls};
 
@@ -49,22 +53,23 @@ const REFUSAL: Duration = Duration::from_secs(15);
 pub async fn run<K: Probe + Send + 'static, P: Processes + Send + 'static, E: Display>(
     config: Config,
     lines: Option<HeldLines>,
-    load: impl FnOnce() -> Result<K, E>,
+    load: impl FnMut(Option<Handed>) -> Result<K, E>,
     processes: P,
-) -> Result<(), Failure> {
+) -> Result<End, Failure> {
     // From here on no signal ends the agent without its socket being removed.
     let mut signals = Signals::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
-    let root = config.plugins_root.clone();
-    let claimed = unwound(spawn_blocking(move || plugin::claim_first(&root)).await);
-    let (socket, listener) = claimed.map_err(|error| match error {
-        ClaimError::InUse(_) => Failure::Unavailable(error.to_string()),
-        _ => Failure::Io(error.to_string()),
-    })?;
-    match load() {
-        Ok(probe) => count(config, lines, (probe, processes), (socket, listener), &mut signals).await,
-        Err(error) => {
+    // Whoever looks at a live table by hand ends nobody else's agent over it: there is `top`.
+    let layout = lines.is_none().then(|| Kernel::layout_of(config.probe));
+    let start = Start { root: config.plugins_root.clone(), layout, load };
+    match start.start().await {
+        Ok(started) => count((config, lines), started, processes, &mut signals).await,
+        Err(NotStarted::NoSocket(error @ ClaimError::InUse(_))) => Err(Failure::Unavailable(error.to_string())),
+        Err(NotStarted::NoSocket(error)) => Err(Failure::Io(error.to_string())),
+        Err(NotStarted::NoProbe(error, claimed)) => {
             let cause = error.to_string();
-            if lines.is_none() {
+            if lines.is_none()
+                && let Some((_socket, listener)) = claimed
+            {
                 refuse(&cause, listener, &mut signals).await;
             }
             Err(Failure::Unavailable(cause))
@@ -72,13 +77,21 @@ pub async fn run<K: Probe + Send + 'static, P: Processes + Send + 'static, E: Di
     }
 }
 
+/// How counting ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The agent was asked to.
+    Asked,
+    /// Another agent goes on.
+    HandedOver,
+}
+
 async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
-    config: Config,
-    lines: Option<HeldLines>,
-    (probe, processes): (K, P),
-    (socket, listener): (Socket, UnixListener),
+    (config, lines): (Config, Option<HeldLines>),
+    Started { probe, socket, listener, origin, kept }: Started<K>,
+    processes: P,
     signals: &mut Signals,
-) -> Result<(), Failure> {
+) -> Result<End, Failure> {
     let host_is_chosen = config.host.is_some();
     let host = config.host.map_or_else(|| peer::own_host_name().into(), |host: host::HostName| host.shared());
     let metrics_listener = match config.metrics_address {
@@ -86,8 +99,18 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         None => None,
     };
     let socket_path = socket.path().display().to_string();
-    let facts = Facts { probe: probe.description(), socket: socket_path, shown: config.shown };
-    tracing::info!(%host, probe = facts.probe, socket = facts.socket, "counting");
+    let responses = probe.responses();
+    let facts = Facts {
+        probe: probe.description(),
+        responses: responses.to_string(),
+        socket: socket_path,
+        shown: config.shown,
+    };
+    let handovers = kept.as_ref().map_or(0, |kept| kept.handovers + 1);
+    tracing::info!(
+        %host, probe = facts.probe, responses = facts.responses, socket = facts.socket,
+        started_from = origin.name(), handovers, "counting"
+    );
     if sees_only_itself() {
         tracing::warn!(
             "no hostPID: the agent sees no process but its own, and Scope will show none; set hostPID: true in Kubernetes, --pid=host for a container"
@@ -96,10 +119,28 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
 
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::empty(Arc::clone(&host))));
     let (trigger, shutdown) = shutdown::channel();
-    let (trigger_sampling, end_sampling) = shutdown::channel();
-    let sampler = Sampler::new(probe, processes, SystemClock, host);
+    let (mut trigger_sampling, end_sampling) = shutdown::channel();
+    let (takers, mut asked) = probe
+        .layout()
+        .map(|layout| Takers::new(Serving { layout, started_from: origin.name().to_owned(), handovers }))
+        .unzip();
+    let given_listener = listener.as_fd().try_clone_to_owned();
+    let given_listener = given_listener.map_err(|error| Failure::Io(format!("cannot share the socket: {error}")))?;
+    let mut sampler = Sampler::new(probe, processes, SystemClock, host);
     let mut none_yet = Pods::new(!has_host_pids());
     none_yet.set_watched(config.node.is_some());
+    let began = kept.as_ref().and_then(|kept| Timestamp::from_nanosecond(kept.began_ns).ok());
+    let began = began.unwrap_or_else(|| SystemClock.wall());
+    let mut meter_before = None;
+    let is_resumed = kept.is_some();
+    if let Some(kept) = kept {
+        sampler = sampler.resumed(kept.counting);
+        meter_before = kept.metrics;
+        if kept.node == config.node {
+            none_yet.resume(kept.pods);
+        }
+    }
+    let node = config.node.clone();
     let (publish_pods, pods) = watch::channel(none_yet);
     let (publish_state, pod_state) = watch::channel(State::default());
     let watching =
@@ -107,44 +148,87 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     let (beat, pulse) = watch::channel(Pulse::new());
     let instruments = Instruments::default();
     let before = Arc::clone(&snapshots.borrow());
-    let meter = metrics_listener.is_some().then(|| Meter::new(config.metrics_by, before, instruments.clone()));
-    let measuring = metrics_listener.zip(meter.as_ref()).map(|(listener, meter)| {
-        if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, "serving metrics");
-        }
+    let meter = metrics_listener.is_some().then(|| {
+        let meter = Meter::new(config.metrics_by, before, instruments.clone());
+        meter_before.into_iter().fold(meter, Meter::resumed)
+    });
+    let measured = metrics_listener.zip(meter.as_ref()).map(|(listener, meter)| {
         let facts = metrics::Facts {
             node: config.node,
             kernel: uname().release().to_string_lossy().into_owned(),
             probe: facts.probe.clone(),
-            started: SystemClock.wall(),
+            started: began,
+            counted: responses,
             max_processes: config.probe.max_processes,
+            started_from: (origin.name(), &Origin::NAMES),
+            handovers,
         };
         let state = pod_state.clone();
         let render = meter.exposition(facts, move || (state.borrow().name(), &State::NAMES));
         let pulse = pulse.clone();
         let complaint = Arc::new(move |question| pulse.borrow().complaint(question, None));
-        let answers = metrics::Answers { render, complaint };
+        (listener, metrics::Answers { render, complaint })
+    });
+    let looking = Looking::start(sampler.plaintext());
+    let outlets = Outlets { publish, beat, meter, pod_state: publish_state, looking };
+    // What another agent has left is shown anew at once: until then nobody is answered, or would see totals fall.
+    let first = Instant::now() + if is_resumed { Duration::ZERO } else { TICK };
+    let mut sampling = tokio::spawn(sample(sampler, outlets, pods.clone(), (end_sampling, first)));
+    if is_resumed {
+        // Where the kernel cannot be read there is no snapshot.
+        let _ = timeout(TICK, snapshots.clone().changed()).await;
+    }
+    let measuring = measured.map(|(listener, answers)| {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "serving metrics");
+        }
         metrics::serve_apart(listener, metrics::LIMITS, shutdown.clone(), answers)
     });
     let measuring = measuring.transpose().map_err(|error| Failure::Io(format!("cannot serve metrics: {error}")))?;
-    let sampling =
-        tokio::spawn(sample(sampler, Outlets { publish, beat, meter, pod_state: publish_state }, pods, end_sampling));
     let reports = Reports::new(snapshots.clone(), pulse)
         .with_chosen_host(host_is_chosen)
         .with_topologies(config.topologies)
         .with_pods(pod_state)
         .with_facts(facts.clone())
+        .with_takers(takers)
         .noted_by(instruments);
     let answers: Arc<dyn Answers> = Arc::new(reports);
     let serving = tokio::spawn(plugin::serve(listener, answers, Limits::DEFAULT, shutdown.clone()));
     let mut showing = tokio::spawn(show(snapshots.clone(), (facts, config.colour), lines, shutdown));
 
-    let (reason, shown) = tokio::select! {
-        name = signals.received() => (name, Ok(())),
-        shown = &mut showing => ("the terminal", unwound(shown)),
+    let (reason, shown, given) = loop {
+        let taker = tokio::select! {
+            name = signals.received() => break (name.to_owned(), Ok(()), None),
+            shown = &mut showing => break ("the terminal".to_owned(), unwound(shown), None),
+            Some(taker) = next(&mut asked) => taker,
+        };
+        // Nobody may read the kernel's marks while another agent decides whether it does.
+        drop(trigger_sampling);
+        let (sampler, mut outlets) = unwound(sampling.await);
+        // The other one probes the same files: two would count everything twice.
+        outlets.looking = Looking::none(Reading::Off);
+        let by = taker.pid.map_or_else(|| "another agent".to_owned(), |pid| format!("the agent with PID {pid}"));
+        let last = Last { sampler, outlets, node: node.clone(), pods: pods.borrow().carried(), began, handovers };
+        let listener = given_listener.try_clone();
+        let (given, last) = unwound(spawn_blocking(move || last.hand_over(taker, listener)).await);
+        let (trigger, end_sampling) = shutdown::channel();
+        trigger_sampling = trigger;
+        match given {
+            Ok(given) => {
+                sampling = tokio::spawn(async { (last.sampler, last.outlets) });
+                break (format!("a handover to {by}"), Ok(()), Some(given));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "{by} did not go on with what is counted here: this one does");
+                let first = Instant::now();
+                let looking = Looking::start(last.sampler.plaintext());
+                let outlets = Outlets { looking, ..last.outlets };
+                sampling = tokio::spawn(sample(last.sampler, outlets, pods.clone(), (end_sampling, first)));
+            }
+        }
     };
     drop(trigger_sampling);
-    let sampler = unwound(sampling.await);
+    let (sampler, outlets) = unwound(sampling.await);
     watching.abort();
     trigger.pull();
     unwound(serving.await);
@@ -155,15 +239,65 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
             tracing::error!("cannot serve metrics: {error}");
         }
     }
-    drop(sampler);
-    drop(socket);
+    drop((sampler, outlets));
+    let end = if given.is_some() { End::HandedOver } else { End::Asked };
+    match end {
+        End::HandedOver => socket.give(),
+        End::Asked => drop(socket),
+    }
     if !showing.is_finished() {
         // Waits until the terminal is as it was.
         unwound(showing.await).map_err(terminal::failed)?;
     }
     let last = Arc::clone(&snapshots.borrow());
     tracing::info!("ended by {reason}: {}", summary::farewell(&last));
-    shown.map_err(terminal::failed)
+    // The other agent waits for this, so that all that is served here is free.
+    drop(given);
+    shown.map_err(terminal::failed).map(|()| end)
+}
+
+/// The next that wants to go on, if anybody may.
+async fn next(asked: &mut Option<mpsc::Receiver<Taker>>) -> Option<Taker> {
+    match asked {
+        Some(asked) => asked.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What was counted, up to the last tick.
+struct Last<K, P> {
+    sampler: Sampler<K, P, SystemClock>,
+    outlets: Outlets,
+    node: Option<String>,
+    pods: Vec<(Pod, Option<Duration>)>,
+    began: Timestamp,
+    handovers: u64,
+}
+
+impl<K: Probe, P: Processes> Last<K, P> {
+    /// Gives it to another agent. If that fails this one may go on.
+    fn hand_over(self, taker: Taker, listener: io::Result<OwnedFd>) -> (io::Result<Given>, Self) {
+        let given = self.descriptors(&taker, listener).and_then(|(state, all)| handover::give(taker, &state, &all));
+        (given, self)
+    }
+
+    fn descriptors(&self, taker: &Taker, listener: io::Result<OwnedFd>) -> io::Result<(handover::State, Vec<OwnedFd>)> {
+        let (mut state, mut all) = (handover::State::default(), vec![listener?]);
+        if taker.takes_probe {
+            let (counting, handed) = self.sampler.hand_over()?;
+            all.extend(handed.descriptors);
+            state.probe = Some(handed.state);
+            state.kept = Some(handover::Kept {
+                counting,
+                metrics: self.outlets.meter.as_ref().map(Meter::carried),
+                node: self.node.clone(),
+                pods: self.pods.clone(),
+                began_ns: self.began.as_nanosecond(),
+                handovers: self.handovers,
+            });
+        }
+        Ok((state, all))
+    }
 }
 
 /// Keeps the pods of this node current until it is dropped. Nobody waits for it.
@@ -187,77 +321,6 @@ async fn watch_pods(
             tracing::info!(%cause, "no names of pods");
             pods.send_modify(|pods| pods.set_watched(false));
             state.send_replace(State::Off(cause));
-        }
-    }
-}
-
-/// Where what a sampling finds goes.
-struct Outlets {
-    publish: watch::Sender<Arc<Snapshot>>,
-    beat: watch::Sender<Pulse>,
-    /// Only where metrics are served.
-    meter: Option<Meter>,
-    /// How the watch on pods stands, which is compared with where processes are.
-    pod_state: watch::Sender<State>,
-}
-
-/// Ticks until shutdown and once more then, so that the last totals are whole.
-async fn sample<K, P, C>(
-    mut sampler: Sampler<K, P, C>,
-    mut outlets: Outlets,
-    pods: watch::Receiver<Pods>,
-    mut shutdown: Shutdown,
-) -> Sampler<K, P, C>
-where
-    K: Probe + Send + 'static,
-    P: Processes + Send + 'static,
-    C: Clock + Send + 'static,
-{
-    let mut ticks = interval_at(Instant::now() + TICK, TICK);
-    // After a stop there is one tick, which covers all of it.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut reading, mut releasing) = (Fault::default(), Fault::default());
-    loop {
-        let is_last = tokio::select! {
-            _ = ticks.tick() => false,
-            () = shutdown.requested() => true,
-        };
-        // The kernel and /proc may take their time; whoever asks for a report does not wait for them.
-        let (returned, meter, tick) = unwound(
-            spawn_blocking({
-                let (pods, mut meter) = (pods.clone(), outlets.meter.take());
-                move || {
-                    let begun = Instant::now();
-                    let tick = sampler.read().map(|read| {
-                        let snapshot = Arc::new(sampler.snapshot(&read, &pods.borrow()));
-                        if let Some(meter) = &mut meter {
-                            meter.take(&snapshot, &pods.borrow());
-                        }
-                        (snapshot, sampler.release())
-                    });
-                    if let Some(meter) = &mut meter {
-                        meter.took(begun.elapsed());
-                    }
-                    (sampler, meter, tick)
-                }
-            })
-            .await,
-        );
-        sampler = returned;
-        outlets.meter = meter;
-        outlets.beat.send_modify(|pulse| pulse.beat(tick.is_ok()));
-        say(&mut reading, "read the kernel's counts", tick.as_ref().err());
-        if let Ok((snapshot, release)) = tick {
-            say(&mut releasing, "release ended processes", release.as_ref().err());
-            let Located { found, awaited, unknown, .. } = snapshot.located;
-            let is_lonely = pods.borrow().live() == 0 && found == 0 && awaited + unknown > 0;
-            if outlets.pod_state.send_if_modified(|state| state.note_pods(is_lonely)) && is_lonely {
-                tracing::warn!(processes = awaited + unknown, "{}", pod_news::NO_PODS);
-            }
-            outlets.publish.send_replace(snapshot);
-        }
-        if is_last {
-            return sampler;
         }
     }
 }
@@ -289,8 +352,11 @@ async fn show(
             ended = snapshot.ended.processes,
             pods_awaited = snapshot.located.awaited,
             pods_unknown = snapshot.located.unknown,
+            responses = snapshot.responded.as_ref().map(|all| all.responses()),
+            errors_per_second = snapshot.responded.as_ref().map(|all| all.error_rate(snapshot.now)),
             losses = summary::losses(&snapshot.losses),
             joined = summary::joined(&snapshot.losses),
+            tls_connections = snapshot.totals.tls_connections,
             busiest = summary::line(&snapshot, facts.shown),
             "requests"
         );
@@ -309,19 +375,6 @@ async fn refuse(cause: &str, listener: UnixListener, signals: &mut Signals) {
     }
     trigger.pull();
     unwound(serving.await);
-}
-
-fn say(fault: &mut Fault, action: &str, error: Option<&io::Error>) {
-    match (fault.note(error.is_some()), error) {
-        (Say::Begun, Some(error)) => tracing::warn!(%error, "cannot {action}; tried again at each tick"),
-        (Say::Over(failures), _) => tracing::info!(failures, "can {action} again"),
-        _ => {}
-    }
-}
-
-/// A panic of a task is one of the agent.
-fn unwound<T>(joined: Result<T, tokio::task::JoinError>) -> T {
-    joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 #[cfg(test)]

@@ -6,11 +6,15 @@ use super::*;
 use crate::counting::counts::ProcessCounts;
 use crate::counting::identity::Identity;
 use crate::counting::rates::Looked;
+use crate::counting::responses::count;
+use crate::counting::tick::Clock;
 use crate::health::Question;
-use crate::metrics::tally::Grouping;
+use crate::metrics::Observed;
+use crate::metrics::labels::Grouping;
 use common::maps::ProcessKey;
 use jiff::Timestamp;
 use played::Steady;
+use std::collections::BTreeMap;
 
 struct Immortal;
 
@@ -43,7 +47,7 @@ struct Sampling {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     pulse: watch::Receiver<Pulse>,
     trigger: shutdown::Trigger,
-    task: tokio::task::JoinHandle<Sampler<Steady, Immortal, Paused>>,
+    task: tokio::task::JoinHandle<(Sampler<Steady, Immortal, Paused>, Outlets)>,
 }
 
 fn sampling() -> Sampling {
@@ -53,11 +57,17 @@ fn sampling() -> Sampling {
 fn sampling_with(meter: Option<Meter>) -> Sampling {
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::empty("host".into())));
     let (trigger, shutdown) = shutdown::channel();
-    let sampler = Sampler::new(Steady::default(), Immortal, Paused(Instant::now()), "host".into());
+    let sampler = Sampler::new(Steady::of(1), Immortal, Paused(Instant::now()), "host".into());
     let (beat, pulse) = watch::channel(Pulse::new());
     let (_, pods) = watch::channel(Pods::default());
     let (pod_state, _) = watch::channel(State::default());
-    let task = tokio::spawn(sample(sampler, Outlets { publish, beat, meter, pod_state }, pods, shutdown));
+    let first = Instant::now() + TICK;
+    let task = tokio::spawn(sample(
+        sampler,
+        Outlets { publish, beat, meter, pod_state, looking: Looking::none(Reading::Off) },
+        pods,
+        (shutdown, first),
+    ));
     Sampling { snapshots, pulse, trigger, task }
 }
 
@@ -123,7 +133,7 @@ async fn metrics_have_each_tick_and_the_last_one() {
     let mut sampling = sampling_with(Some(meter));
     let counted = || {
         let observed = observed();
-        let series = observed.totals.series.values().map(|series| requests(&series.counts));
+        let series = observed.totals.requests.series.values().map(|series| requests(&series.counts));
         (observed.snapshot.sequence, series.sum::<u64>())
     };
     assert_eq!(counted(), (0, 0));
@@ -134,4 +144,9 @@ async fn metrics_have_each_tick_and_the_last_one() {
     sampling.trigger.pull();
     sampling.task.await.unwrap();
     assert_eq!(counted(), (4, 40));
+    let Observed { snapshot, totals, .. } = observed();
+    // One of the last requests is in flight; what is answered is in a series of its status.
+    assert_eq!(snapshot.responded.as_ref().map(|all| (all.responses(), all.in_flight(40))), Some((39, 1)));
+    let statuses = totals.responses.series.iter().map(|(labels, series)| (labels.status, count(&series.counts)));
+    assert_eq!(statuses.collect::<BTreeMap<_, _>>(), BTreeMap::from([(200, 35), (503, 4)]));
 }

@@ -64,3 +64,12 @@ impl Signals {
         }
     }
 }
+
+/// What a task returned. A panic of one is one of the agent.
+///
+/// # Panics
+///
+/// As the task did.
+pub fn unwound<T>(joined: Result<T, tokio::task::JoinError>) -> T {
+    joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}

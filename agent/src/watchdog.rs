@@ -12,7 +12,9 @@ use std::time::Duration;
 use common::maps::ProcessKey;
 
 use crate::counting::counts::Reading;
-use crate::counting::tick::Probe;
+use crate::counting::plaintext::Plaintext;
+use crate::counting::responses::Counted;
+use crate::counting::tick::{Handed, Probe};
 
 /// The probe is read each second.
 const LOOK: Duration = Duration::from_secs(5);
@@ -63,6 +65,22 @@ impl<K: Probe> Probe for Watched<K> {
 
     fn description(&self) -> String {
         self.probe.description()
+    }
+
+    fn responses(&self) -> Counted {
+        self.probe.responses()
+    }
+
+    fn plaintext(&self) -> Option<Result<Box<dyn Plaintext>, String>> {
+        self.probe.plaintext()
+    }
+
+    fn layout(&self) -> Option<String> {
+        self.probe.layout()
+    }
+
+    fn hand_over(&self) -> io::Result<Handed> {
+        self.probe.hand_over()
     }
 }
 
@@ -115,6 +133,10 @@ mod tests {
 
         fn description(&self) -> String {
             String::new()
+        }
+
+        fn responses(&self) -> Counted {
+            Counted::Off
         }
     }
 

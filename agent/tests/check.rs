@@ -6,7 +6,7 @@ mod api_server;
 
 use std::env;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use api_server::{ApiServer, Scenario};
 use serde_json::{Value, json};
@@ -60,10 +60,50 @@ fn it_counts_its_own_requests_and_leaves_nothing_behind() {
     assert!(!plugins.exists());
     assert_eq!(outcome.of_check("plugin folder")[0][0], "note");
     if can_count(&outcome) {
-        assert_eq!(outcome.of_check("own requests"), [["ok", "3 sent, 3 counted", ""]]);
+        assert_eq!(outcome.of_check("own requests"), [["ok", "4 sent, 4 counted", ""]]);
+        let [verdict, found, to_do] = outcome.of_check("own responses")[0];
+        let said = ["200 1, 204 1, 404 1, 503 1, all durations known; counted at ", "not counted: "];
+        assert!(said.iter().any(|said| found.starts_with(said)), "{verdict}: {found}: {to_do}");
+        assert_eq!((verdict == "ok", to_do), (found.starts_with(said[0]), ""));
+        let tls = outcome.of_check("own TLS")[0];
+        assert!(tls[0] == "ok" && tls[1].starts_with("1 ClientHello sent, 1 seen"), "{tls:?}");
+        let off = Outcome::of(&[], &["--responses=off"], None);
+        assert_eq!(off.of_check("own responses"), [["note", "not counted: off by --responses", ""]]);
         assert!(outcome.of_check("probe")[0][1].starts_with("loads and attaches: "));
     } else {
         assert_eq!(outcome.code, 69);
+    }
+}
+
+/// An agent that serves: it ends with this.
+struct Serving(std::process::Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn it_tells_what_the_agent_that_serves_would_hand_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = format!("--plugins-root={}", folder.path().join("plugins").display());
+    if !can_count(&Outcome::of(&[], &[&root], None)) {
+        return;
+    }
+    let agent = Command::new(AGENT).arg(&root).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _serving = Serving(agent);
+    let ready = Command::new(AGENT).args(["health", "ready", "--wait=30", &root]).output().unwrap();
+    assert!(ready.status.success(), "{}", String::from_utf8_lossy(&ready.stderr));
+    for (more, then) in [
+        ("--responses=auto", "one that starts with these settings goes on with its counts"),
+        ("--max-processes=100", "its probe is another one: one that starts with these settings takes its place, and"),
+    ] {
+        let outcome = Outcome::of(&[], &[&root, more], None);
+        let [verdict, found, _] = outcome.of_check("plugin folder")[0];
+        let expected = format!(": started from nothing, handovers 0; {then}");
+        assert!(verdict == "note" && found.contains(&expected), "{verdict}: {found}");
     }
 }
 

@@ -261,6 +261,35 @@ fn an_agent_in_a_time_namespace_knows_who_lives() {
 }
 
 #[test]
+fn who_receives_tls_is_named_once() {
+    const HELLO: &[u8] = include_bytes!("../../common/tests/client_hellos/curl");
+    let server = api_server();
+    let Some(mut agent) = Agent::start(&server, &json!({})) else { return };
+    let receive = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(HELLO).unwrap();
+        listener.accept().unwrap().0.read_exact(&mut [0; HELLO.len()]).unwrap();
+    };
+    let own = format!("node-1;{}", std::process::id());
+    for connections in ["1", "2", "3"] {
+        receive();
+        agent.until("the connections", |agent| {
+            let report = agent.report();
+            let counted = &report["Process"]["nodes"][&own]["latest"]["http_requests_tls_connections"]["value"];
+            (counted == connections).then_some(())
+        });
+    }
+    let description = agent.report()["Plugins"][0]["description"].to_string();
+    assert!(description.contains("; TLS is not counted: "), "{description}");
+    agent.terminate();
+    let log = fs::read_to_string(agent.folder.path().join("log")).unwrap();
+    let own = format!("\"pid\":{},", std::process::id());
+    let named = log.lines().filter(|line| line.contains("receives TLS: ") && line.contains(&own)).count();
+    assert_eq!(named, 1, "{log}");
+}
+
+#[test]
 fn a_credential_plugin_that_never_answers_does_not_hold_up_the_end() {
     let server = api_server();
     let signal = tempfile::tempdir().unwrap();

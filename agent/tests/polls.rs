@@ -12,12 +12,15 @@ use std::time::Duration;
 use agent::counting::counts::{Pid, ProcessCounts, Reading};
 use agent::counting::identity::Identity;
 use agent::counting::rates::Rates;
+use agent::counting::responses::{Responses, SeriesCounts};
 use agent::counting::snapshot::{Snapshot, Snapshots};
 use agent::metrics::Instruments;
 use agent::pods::index::Pods;
 use agent::scope::plugin::{self, Limits, Pulse, Reports, Socket};
 use agent::shutdown;
+use common::exchange::Asked;
 use common::maps::{Counts, ProcessKey};
+use common::series::Series;
 use flate2::bufread::GzDecoder;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -49,14 +52,28 @@ impl Ticks {
     fn next(&mut self) -> Arc<Snapshot> {
         self.second += 1;
         let process = |pid: u32| ProcessCounts {
-            counts: Counts { requests: [0, self.second * u64::from(pid), 0], unsynced: 0 },
+            counts: Counts { requests: [0, self.second * u64::from(pid), 0], ..Counts::default() },
             ..counted(pid)
         };
         let at = Duration::from_secs(self.second);
-        let reading = Reading { at, processes: (1..=PROCESSES).map(process).collect(), ..Reading::default() };
+        let responses = Some(self.responses());
+        let reading =
+            Reading { at, processes: (1..=PROCESSES).map(process).collect(), responses, ..Reading::default() };
         let elapsed = self.rates.advance(&reading, &[], Identity::from_counts);
         let wall = Timestamp::UNIX_EPOCH + at;
         Arc::new(self.snapshots.take(&self.rates, &Pods::default(), &reading, (elapsed, wall)))
+    }
+}
+
+impl Ticks {
+    /// Each process answers with two statuses.
+    fn responses(&self) -> Responses {
+        let series = (1..=PROCESSES).flat_map(|pid| {
+            let mut value = Series { sum_ns: self.second * 3_000_000, ..Series::default() };
+            value.buckets[2 + pid as usize % 5] = self.second;
+            [200, 500].map(|status| SeriesCounts { process: counted(pid).key, asked: Asked::HTTP_1, status, value })
+        });
+        Responses { series: series.collect(), ..Responses::default() }
     }
 }
 
@@ -142,7 +159,12 @@ async fn processes_are_few_bytes_for_who_asks_each_second() {
             samples(report).as_array().unwrap().iter().map(|sample| sample["date"].to_string()).collect::<Vec<_>>()
         };
         assert_eq!(dates(&first.report).len(), 3);
-        let (mut told, mut seen, mut decoded) = (BTreeSet::new(), dates(&first.report), 0);
+        let answers = |report: &Value| {
+            let told = nodes(report).values().filter(|node| node["metrics"].get("http_errors_per_second").is_some());
+            told.count()
+        };
+        assert_eq!(answers(&first.report), PROCESSES as usize);
+        let (mut told, mut seen, mut decoded, mut answered) = (BTreeSet::new(), dates(&first.report), 0, 0);
         for _ in 0..2 {
             tick();
             let polled = poll(&mut stream);
@@ -153,11 +175,13 @@ async fn processes_are_few_bytes_for_who_asks_each_second() {
             assert!(polled.report["Process"]["metric_templates"].get(RATE).is_some(), "each time");
             assert!(polled.sent < 30 * PROCESSES as usize, "{} bytes in gzip", polled.sent);
             decoded += polled.decoded;
+            answered += answers(&polled.report);
         }
         assert_eq!(told.len(), PROCESSES as usize, "in two reports each process's total was told");
         assert!(seen.is_sorted() && seen.iter().collect::<BTreeSet<_>>().len() == 5, "{seen:?}");
-        // With three samples and its total each had 390.
-        assert!(decoded < 2 * 240 * PROCESSES as usize, "{decoded} bytes in two reports");
+        // With three samples, its total and its responses each has 1 000.
+        assert!(decoded < 2 * 340 * PROCESSES as usize, "{decoded} bytes in two reports");
+        assert!((600..900).contains(&answered), "{answered} told what they answered in two reports");
         tick();
         tick();
         assert_eq!(dates(&poll(&mut stream).report).len(), 2, "one was missed");

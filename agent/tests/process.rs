@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking; clippy knows its functions, not their helpers")]
 
+use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -75,14 +77,25 @@ fn a_folder_that_cannot_be_is_an_io_error() {
 }
 
 #[test]
-fn a_second_agent_leaves_the_first_alone() {
+fn an_agent_that_cannot_count_takes_nobodys_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = socket_path(folder.path());
     fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(0o700)).unwrap();
     let _first = UnixListener::bind(&path).unwrap();
-    let said = ["another agent already serves", "--plugins-root"];
-    check(&["--no-terminal", "--plugins-root", folder.path().to_str().unwrap()], 69, &said);
-    assert!(path.exists());
+    let before = fs::metadata(&path).unwrap().ino();
+    // In a user namespace of its own even root may not load a probe.
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--", AGENT, "--no-terminal", "--log-format=human", "--plugins-root"]);
+    let output = command.arg(folder.path()).env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap() + &String::from_utf8_lossy(&output.stdout);
+    if text.contains("unshare") {
+        eprintln!("SKIPPED: no user namespaces here: {text}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    assert!(text.contains("does not hand over") && text.contains("the kernel refused"), "{text}");
+    assert_eq!(fs::metadata(&path).unwrap().ino(), before);
 }
 
 #[test]

@@ -107,8 +107,9 @@ fn tick(number: u64) -> Snapshot {
             key: ProcessKey { start_ns: 1, tgid: pid, reserved: 0 },
             identity: Arc::new(identity),
             place: place.map(Arc::new),
-            totals: Counts { requests: [0, number * 10, 0], unsynced: 0 },
+            totals: Counts { requests: [0, number * 10, 0], ..Counts::default() },
             history,
+            responded: None,
         }
     };
     let processes = [(41, "nginx", Some("web-1")), (42, "apache", Some("web-1")), (43, "node", None)].map(process);
@@ -117,7 +118,7 @@ fn tick(number: u64) -> Snapshot {
         now: number,
         ticks: vec![Timestamp::from_second(1_700_000_000 + number as i64).unwrap()],
         processes: processes.into_iter().collect(),
-        totals: Counts { requests: [0, number * 30, 0], unsynced: 0 },
+        totals: Counts { requests: [0, number * 30, 0], ..Counts::default() },
         rate: 30.0,
         ..Snapshot::empty("node-1".into())
     }
@@ -165,10 +166,10 @@ fn a_pipe_gets_lines() {
     let output = agent.top(&["--ticks=1", "--rows=2", "--sort=name"]).output().unwrap();
     let (out, _) = check(&output, 0);
     let lines: Vec<Vec<_>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0], ["TIME", "REQ/S", "TOTAL", "SHARE", "PID", "PROCESS"]);
-    assert_eq!(lines[1], ["2023-11-14T22:13:21.000Z", "30.0", "30", "100.0%", "-", "(all)"]);
-    assert_eq!(lines[2], ["2023-11-14T22:13:21.000Z", "10.0", "10", "33.3%", "42", "apache", "--serve"]);
-    assert_eq!((lines.len(), lines[3][4]), (4, "41"));
+    assert_eq!(lines[0], ["TIME", "REQ/S", "ERR/S", "P50", "P99", "TOTAL", "SHARE", "PID", "PROCESS"]);
+    assert_eq!(lines[1], ["2023-11-14T22:13:21.000Z", "30.0", "-", "-", "-", "30", "100.0%", "-", "(all)"]);
+    assert_eq!(lines[2], ["2023-11-14T22:13:21.000Z", "10.0", "-", "-", "-", "10", "33.3%", "42", "apache", "--serve"]);
+    assert_eq!((lines.len(), lines[3][7]), (4, "41"));
 }
 
 #[test]

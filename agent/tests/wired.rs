@@ -8,89 +8,23 @@
 #[expect(dead_code, reason = "the tests of the watch use the rest of it")]
 mod api_server;
 mod played;
+mod whole;
 
-use std::convert::Infallible;
-use std::ffi::OsString;
-use std::path::Path;
 use std::time::Duration;
 
-use agent::counting::counts::ProcessCounts;
-use agent::counting::identity::Identity;
-use agent::counting::rates::Looked;
-use agent::counting::tick::Processes;
-use agent::exit::Failure;
-use agent::pods::cgroup::candidates;
 use agent::pods::news::NO_PODS;
-use agent::scope::plugin::socket_path;
-use agent::settings::cli;
-use agent::telemetry::HeldLines;
 use api_server::{ApiServer, Scenario};
-use common::maps::ProcessKey;
-use played::Steady;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
 use tokio::runtime::Builder;
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use whole::Agent;
 
 const UID: &str = "44c76ce5-f953-4bd3-bc89-12621681af49";
 /// More than the longest time limit anywhere: that of a request which is never answered.
 const PATIENCE_SECONDS: u32 = 600;
 
-/// The played process lives, in a container of the one pod.
-struct Contained;
-
-impl Processes for Contained {
-    fn ended(&mut self) -> Vec<ProcessKey> {
-        Vec::new()
-    }
-
-    fn forget(&mut self, _given_up: &[ProcessKey]) {}
-
-    fn track(&mut self, process: &ProcessCounts) -> Looked {
-        let path = format!("0::/kubepods/pod{UID}/{}", "a".repeat(64));
-        Identity { candidates: candidates(&path).into(), ..Identity::from_counts(process) }.into()
-    }
-
-    fn unreadable(&self) -> u64 {
-        0
-    }
-}
-
-struct Agent {
-    folder: TempDir,
-    lines: HeldLines,
-    task: JoinHandle<Result<(), Failure>>,
-    _log: tracing::subscriber::DefaultGuard,
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 fn start(server: &ApiServer, user: Value) -> Agent {
-    let (folder, lines) = (tempfile::tempdir().unwrap(), HeldLines::default());
-    let filter = agent::telemetry::filter("info");
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone()).with_ansi(false).finish();
-    let log = tracing::subscriber::set_default(subscriber);
-    let kubeconfig = server.write_kubeconfig(folder.path(), &user);
-    let option = |name: &str, path: &Path| OsString::from(format!("--{name}={}", path.display()));
-    let arguments = [
-        "agent".into(),
-        "--no-terminal".into(),
-        "--hostname=node-1".into(),
-        "--node-name=node-1".into(),
-        option("plugins-root", folder.path()),
-        option("kubeconfig", &kubeconfig),
-    ];
-    let config = cli::config_of(arguments);
-    let task = tokio::spawn(agent::run::run(config, None, || Ok::<_, Infallible>(Steady::default()), Contained));
-    Agent { folder, lines, task, _log: log }
+    Agent::start(server, &user, &[], vec![format!("0::/kubepods/pod{UID}/{}", "a".repeat(64))])
 }
 
 /// What Scope and Kubernetes get at one time.
@@ -132,22 +66,6 @@ impl Agent {
             placed: report["Pod"]["nodes"].get(format!("{UID};<pod>")).is_some(),
             ready: self.get("/health/ready").await,
         }
-    }
-
-    async fn get(&self, path: &str) -> String {
-        let path_of_socket = socket_path(self.folder.path());
-        let mut stream = loop {
-            match UnixStream::connect(&path_of_socket).await {
-                Ok(stream) => break stream,
-                Err(error) if self.task.is_finished() => panic!("the agent ended: {error}"),
-                Err(_) => sleep(Duration::from_millis(10)).await,
-            }
-        };
-        let request = format!("GET {path} HTTP/1.1\r\nhost: plugin\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
     }
 
     /// How many lines of the log hold these words.

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::maps::ProcessKey;
-use crate::stream::{Phase, Stream};
+use crate::stream::{Phase, Stream, flag};
 
 /// State of one direction of one connection, in the socket's storage. Fresh storage is zeroed.
 #[repr(C)]
@@ -20,7 +20,7 @@ pub struct Connection {
     pub sent: u32,
     /// `AF_UNIX`: where in its buffer the next byte is expected; 0 at the start of a new one.
     pub buffer_offset: u32,
-    /// `AF_UNIX`: not 0 when the connection is older than the probe and has not been read from since.
+    /// Not 0 when the connection is older than the probe, was noted at its start, and has not been read from since.
     pub joined: u16,
     /// `AF_UNIX`, where two programs look at each read: not 0 from the first one's turn to the second one's.
     pub taken: u16,
@@ -38,8 +38,10 @@ pub enum Arrival {
     Ignore,
     /// Process it from this offset on.
     Process(u32),
-    /// See whether it begins with a complete request line: then the stream is certain again.
+    /// See whether it begins with a complete request line: then the stream is certain again. Or with frames of HTTP/2.
     Try,
+    /// See whether it begins with frames of HTTP/2.
+    Look,
     /// Bytes were missed; nothing is known until the stream is certain again.
     Lost(Failure),
 }
@@ -63,14 +65,12 @@ impl Connection {
     #[inline(always)]
     pub fn unix_position(&mut self, consumed: u32, length: u32, buffer_length: u32) -> u64 {
         let expected = self.buffer_offset;
-        let joined = self.joined != 0;
-        self.joined = 0;
         let behind = consumed.wrapping_add(length);
         self.buffer_offset = if behind < buffer_length { behind } else { 0 };
-        if consumed >= expected && !joined {
+        if consumed >= expected {
             return self.next.wrapping_add(u64::from(consumed - expected));
         }
-        // Another buffer, and the rest of the last one was never read; or nothing is known of before.
+        // Another buffer, and the rest of the last one was never read.
         self.next = 0;
         UNKNOWN_GAP
     }
@@ -98,7 +98,7 @@ impl Connection {
         let expected = self.next;
         self.next = behind;
         if self.stream.phase == Phase::Unsynced {
-            return self.arrive_unsynced(sent);
+            return self.arrive_unsynced(sent, position == expected);
         }
         if position <= expected {
             return Arrival::Process((expected - position) as u32);
@@ -112,6 +112,10 @@ impl Connection {
                 return Arrival::Process(0);
             }
             Missing::Unseen if expected == 0 && self.stream.phase == Phase::Begin => Failure::Joined,
+            _ if self.stream.is_unsure() => {
+                self.stream = self.stream.tried();
+                return self.arrive_unsynced(sent, true);
+            }
             Missing::Unseen => Failure::Gap,
         };
         self.lose_certainty(cause);
@@ -119,28 +123,72 @@ impl Connection {
         Arrival::Lost(cause)
     }
 
-    /// A process answers a request after it has read it: a read after an answer begins a request.
+    /// A process answers a request after it has read it: a read after an answer begins a request. The first read of a
+    /// connection that is older than the probe must also be the one that was to come when it was noted.
     #[inline(always)]
-    fn arrive_unsynced(&mut self, sent: u32) -> Arrival {
+    fn arrive_unsynced(&mut self, sent: u32, is_next: bool) -> Arrival {
         let answered = sent != self.sent;
         self.sent = sent;
+        if self.joined != 0 && !(answered && is_next) {
+            self.lose_certainty(Failure::Joined);
+            return Arrival::Lost(Failure::Joined);
+        }
         if !answered {
-            return Arrival::Ignore;
+            return if self.stream.is_tried_always() { Arrival::Look } else { Arrival::Ignore };
         }
         self.stream = self.stream.to_try();
         Arrival::Try
     }
 
-    /// Ends a try that found no request.
+    /// The connection is older than the probe: the next read is to begin at `next`, on a socket that has `sent` so many
+    /// bytes by now (modulo 2^32). `answered`: since it was last read from.
+    #[must_use]
     #[inline(always)]
-    pub fn end_try(&mut self) {
-        self.stream = self.stream.tried();
+    pub fn noted(next: u64, sent: u32, answered: bool) -> Self {
+        let sent = if answered { sent.wrapping_sub(1) } else { sent };
+        Self { next, sent, joined: 1, stream: Stream::lost(Failure::Joined), ..Self::default() }
+    }
+
+    /// Looks at what comes as at frames of HTTP/2.
+    #[inline(always)]
+    pub const fn look_for_frames(&mut self) {
+        self.stream = Stream::unsure_frames();
+    }
+
+    /// They are HTTP/2's.
+    #[inline(always)]
+    pub const fn confirm_frames(&mut self) {
+        self.stream.flags = flag::SEEN;
+    }
+
+    /// Whether they are will not be known.
+    #[inline(always)]
+    pub const fn lose_frames(&mut self) {
+        self.stream = Stream::lost(Failure::Joined);
+    }
+
+    /// They are nobody's requests.
+    #[inline(always)]
+    pub const fn give_up_frames(&mut self) {
+        self.stream = Stream::lost(Failure::Joined);
+        self.stream.phase = Phase::NotHttp;
+    }
+
+    /// Ends a try that found no request, and of which `is_whole` says that every byte was looked at: frames of HTTP/2 from the
+    /// first byte to the last, among them one that opens a stream, are looked at further.
+    #[inline(always)]
+    pub fn end_try(&mut self, is_whole: bool) {
+        let is_frames = self.stream.is_unsure() && self.stream.phase == Phase::Frame && self.stream.progress == 0;
+        if !(is_frames && is_whole && self.stream.last_stream != 0) {
+            self.stream = self.stream.tried();
+        }
     }
 
     /// Nothing is known from here on, until the connection becomes certain again: if it may, after this cause.
     #[inline(always)]
     pub fn lose_certainty(&mut self, cause: Failure) {
         self.stream = Stream::lost(cause);
+        self.joined = 0;
     }
 }
 
@@ -183,15 +231,42 @@ mod tests {
         check_unix(&[(10, 90, Arrival::Lost(Failure::Joined))]);
     }
 
+    /// A connection that was noted at `NEXT`, when `SENT` bytes had been sent: what its first read is, and the next.
     #[test]
-    fn a_unix_connection_older_than_the_probe_has_joined() {
-        let mut connection = Connection { joined: 1, ..Connection::default() };
-        let mut read = || {
-            let position = connection.unix_position(0, BUFFER, BUFFER);
-            connection.arrive(position, BUFFER, connection.sent + 1, unseen)
+    fn a_connection_older_than_the_probe() {
+        const NEXT: u64 = 1000;
+        const SENT: u32 = 500;
+        let joined = Arrival::Lost(Failure::Joined);
+        let check = |answered, position, sent, first, second| {
+            let mut connection = Connection::noted(NEXT, SENT, answered);
+            assert_eq!(connection.arrive(position, 10, sent, unseen), first, "{answered} {position} {sent}");
+            connection.end_try(true);
+            connection.joined = 0;
+            assert_eq!(connection.arrive(position + 10, 10, sent, unseen), second, "{answered} {position} {sent}");
         };
-        assert_eq!(read(), Arrival::Lost(Failure::Joined));
-        assert_eq!(read(), Arrival::Try);
+        check(true, NEXT, SENT, Arrival::Try, Arrival::Look);
+        check(false, NEXT, SENT, joined, Arrival::Look);
+        // A request was being answered.
+        check(false, NEXT, SENT + 1, Arrival::Try, Arrival::Look);
+        // A read was going on when it was noted.
+        check(true, NEXT + 1, SENT, joined, Arrival::Look);
+        check(true, NEXT + 1, SENT + 1, joined, Arrival::Look);
+        check(true, NEXT - 1, SENT, joined, Arrival::Look);
+    }
+
+    #[test]
+    fn a_unix_connection_older_than_the_probe() {
+        let first = |consumed, expected| {
+            let mut connection = Connection::noted(0, 0, true);
+            let position = connection.unix_position(consumed, 10, BUFFER);
+            assert_eq!(
+                connection.arrive(position, 10, connection.sent.wrapping_add(1), unseen),
+                expected,
+                "{consumed}"
+            );
+        };
+        first(0, Arrival::Try);
+        first(90, Arrival::Lost(Failure::Joined));
     }
 
     #[test]
@@ -214,7 +289,7 @@ mod tests {
         connection.stream = Stream { phase: Phase::Unsynced, last_stream: TRIES, ..Stream::default() };
         for answers in 1..=TRIES {
             assert_eq!(connection.arrive(answers.into(), 1, answers, unseen), Arrival::Try, "answer {answers}");
-            connection.end_try();
+            connection.end_try(true);
         }
         assert_eq!(connection.stream.phase, Phase::NotHttp);
     }
@@ -224,7 +299,7 @@ mod tests {
         let mut connection = Connection { stream: Stream::lost(Failure::Gap), ..Connection::default() };
         for answers in 1..100_u32 {
             assert_eq!(connection.arrive(answers.into(), 1, answers, unseen), Arrival::Try, "answer {answers}");
-            connection.end_try();
+            connection.end_try(true);
         }
     }
 
@@ -238,7 +313,7 @@ mod tests {
         assert_eq!(connection.arrive(25, 20, 0, unseen), Arrival::Process(0), "a gap within a body");
         assert_eq!(connection.stream.left, 10);
         assert_eq!(connection.arrive(60, 1, 7, unseen), Arrival::Lost(Failure::Gap), "a gap beyond the body");
-        assert_eq!(connection.arrive(61, 1, 7, unseen), Arrival::Ignore, "nothing was sent");
+        assert_eq!(connection.arrive(61, 1, 7, unseen), Arrival::Look, "nothing was sent");
         assert_eq!(connection.arrive(62, 1, 8, unseen), Arrival::Try, "an answer was sent");
     }
 

@@ -14,11 +14,17 @@ impl Event {
     /// The read is used up, or no byte of it matters.
     pub const END: Self = Self(1);
     const REQUESTS: u32 = 2;
+    /// A TLS ClientHello.
+    pub const CLIENT_HELLO: Self = Self(Self::REQUESTS + Version::ALL.len() as u32);
+    /// Where the method of a request begins.
+    const METHOD: u32 = 16;
     const FAILURES: u32 = 16;
+    /// And the status, which is from 100 to 999.
+    const RESPONSES: u32 = 1024;
 
     #[inline(always)]
-    pub(crate) const fn request(version: Version) -> Self {
-        Self(Self::REQUESTS + version as u32)
+    pub(crate) const fn request(version: Version, method: u8) -> Self {
+        Self((Self::REQUESTS + version as u32) | ((method as u32) << Self::METHOD))
     }
 
     #[inline(always)]
@@ -26,18 +32,39 @@ impl Event {
         Self(Self::FAILURES + cause as u32)
     }
 
+    #[inline(always)]
+    pub(crate) const fn response(status: u32) -> Self {
+        Self(Self::RESPONSES + status)
+    }
+
+    /// The status of a response; 0: something else.
+    #[inline(always)]
+    #[must_use]
+    pub const fn status(self) -> u32 {
+        self.0.saturating_sub(Self::RESPONSES)
+    }
+
     /// A request: the index of its [`Version`].
     #[inline(always)]
     #[must_use]
     pub const fn version(self) -> Option<u32> {
-        let index = self.0.wrapping_sub(Self::REQUESTS);
+        let index = (self.0 & 0xffff).wrapping_sub(Self::REQUESTS);
         if index < Version::ALL.len() as u32 { Some(index) } else { None }
     }
 
-    /// What comes next cannot be known any more: the index of the [`Failure`].
+    /// The number of a request's [`crate::method::Method`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn method(self) -> u8 {
+        (self.0 >> Self::METHOD) as u8
+    }
+
+    /// What comes next cannot be known any more: the index of the [`Failure`]. Of responses, [`Event::status`] is asked
+    /// first.
     #[inline(always)]
     #[must_use]
     pub const fn failure(self) -> Option<u32> {
-        if self.0 >= Self::FAILURES { Some(self.0 - Self::FAILURES) } else { None }
+        let kind = self.0 & 0xffff;
+        if kind >= Self::FAILURES { Some(kind - Self::FAILURES) } else { None }
     }
 }

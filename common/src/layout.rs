@@ -50,8 +50,15 @@ layout! {
     tcp_bytes_sent = "tcp_sock"."bytes_sent";
     tcp_urg_data = "tcp_sock"."urg_data";
     tcp_urg_seq = "tcp_sock"."urg_seq";
+    tcp_sent_at = "tcp_sock"."lsndtime";
+    tcp_received_at = "inet_connection_sock"."icsk_ack.lrcvtime";
     tcp_cb_seq = "tcp_skb_cb"."seq";
+    msg_iterator = "msghdr"."msg_iter";
+    iterator_count = "iov_iter"."count";
+    sock_queued = "sock"."sk_wmem_queued";
+    sock_limit = "sock"."sk_sndbuf";
     unix_cb_consumed = "unix_skb_parms"."consumed";
+    unix_peer = "unix_sock"."peer";
     task_group_leader = "task_struct"."group_leader";
     task_tgid = "task_struct"."tgid";
     task_start_boottime = "task_struct"."start_boottime";
@@ -111,6 +118,9 @@ impl KernelFunction {
         }
     }
 }
+
+/// The immediate of a tail call that is still to be linked: no helper has such a number.
+pub const TAIL_CALL: i32 = 0x5c0b_0100;
 
 /// `struct iov_iter`, as the reader of user memory must know it.
 #[repr(C)]
@@ -184,7 +194,7 @@ impl Cgroups {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Buffers {
-    /// What is to be added to the address of a `struct page`, times 64, to get that of the page's bytes.
+    /// What is to be added to the address of a `struct page`, shifted by `page_shift`, to get that of the page's bytes.
     pub pages: u64,
     /// `sk_buff.data`.
     pub skb_data: u32,
@@ -208,8 +218,8 @@ pub struct Buffers {
     pub fragment_length: u32,
     /// `skb_frag.offset`.
     pub fragment_offset: u32,
-    /// Always zero; keeps the struct free of undefined bytes.
-    pub reserved: u32,
+    /// From the address of a `struct page`, of 64 bytes, to that of a page: 6 where pages have 4 KiB, 8 where 16 KiB.
+    pub page_shift: u32,
 }
 
 impl Buffers {
@@ -227,7 +237,7 @@ impl Buffers {
         fragment_page: 0,
         fragment_length: 0,
         fragment_offset: 0,
-        reserved: 0,
+        page_shift: 0,
     };
 }
 
@@ -251,6 +261,12 @@ pub struct Constants {
     pub hold_at_tracepoint: u32,
     /// The BTF id of `struct tcp_sock`; 0 where there is no `bpf_rdonly_cast`.
     pub tcp_sock: u32,
+    /// Parts of a series, a power of two; 0 where responses are not counted.
+    pub response_shards: u32,
+    /// 1: a second program takes over at sends.
+    pub second_at_sends: u32,
+    /// 1: there is `bpf_loop`.
+    pub has_loop: u32,
 }
 
 impl Constants {
@@ -264,6 +280,9 @@ impl Constants {
         can_hold_preemption: 0,
         hold_at_tracepoint: 0,
         tcp_sock: 0,
+        response_shards: 0,
+        second_at_sends: 0,
+        has_loop: 0,
     };
 }
 
@@ -274,7 +293,7 @@ const _: () = assert!(
             + size_of::<Layout>()
             + size_of::<IovIter>()
             + size_of::<Cgroups>()
-            + 4 * size_of::<u32>()
+            + 7 * size_of::<u32>()
 );
 
 /// The constants' name in the probe.

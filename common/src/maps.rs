@@ -27,6 +27,8 @@ pub mod names {
     pub const FREE_SLOTS: &str = "FREE_SLOTS";
     /// One `Events`, per CPU.
     pub const EVENTS: &str = "EVENTS";
+    /// As many elements as a loop may have rounds, where there is no `bpf_loop`.
+    pub const ROUNDS: &str = "ROUNDS";
     /// What the agent tells the probe while it runs, see [`told`](super::told).
     pub const TOLD: &str = "TOLD";
 }
@@ -34,6 +36,7 @@ pub mod names {
 /// A process as the kernel knows it, for as long as the machine runs: PIDs return, this does not.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProcessKey {
     /// When its first thread started, in nanoseconds since boot (suspend included).
     pub start_ns: u64,
@@ -91,11 +94,16 @@ impl Version {
 /// Counts of one process on one CPU, since its slot was taken.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counts {
     /// Requests received, by [`Version`].
     pub requests: [u64; Version::ALL.len()],
     /// How often a connection of this process that had carried a request became unsynced.
     pub unsynced: u64,
+    /// Connections that began with a TLS ClientHello, received by this process.
+    pub tls_connections: u64,
+    /// TLS sessions whose plaintext was read as it was handed to this process.
+    pub tls_sessions: u64,
 }
 
 /// Numbers that the agent tells the probe while it runs, by their index.
@@ -106,8 +114,12 @@ pub mod told {
     pub const FIRST_INODE: u32 = 0;
     /// How many more connections there is memory for, as an `i64`.
     pub const ROOM: u32 = 1;
+    /// Whether responses over Unix sockets are looked at: 1, else 0.
+    pub const UNIX_ANSWERS: u32 = 2;
+    /// Whether the probe sees Unix sockets close: 1, else 0.
+    pub const UNIX_CLOSES: u32 = 3;
     /// How many numbers there are.
-    pub const COUNT: u32 = 2;
+    pub const COUNT: u32 = 4;
 }
 
 /// A slot in which something was counted since the agent last cleared this; 0 where nothing was.
@@ -125,4 +137,4 @@ pub struct Events {
 
 const _: () = assert!(size_of::<ProcessKey>() == 16);
 const _: () = assert!(size_of::<Process>() == 512);
-const _: () = assert!(size_of::<Counts>() == 32);
+const _: () = assert!(size_of::<Counts>() == 48);

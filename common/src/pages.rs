@@ -16,12 +16,13 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// What is to be added to the address of a `struct page`, times 64, to get the page's, and the address's place in the
-    /// slab. Both areas begin at multiples of 1 GiB (`kernel_randomize_memory`), and no slab is as large.
+    /// What is to be added to the address of a `struct page`, shifted by `shift`, to get the page's, and the address's place
+    /// in the slab. Both areas begin at multiples of 1 GiB (x86-64: `kernel_randomize_memory`; arm64: `PAGE_OFFSET` and
+    /// `VMEMMAP_START`), and no slab is as large.
     #[must_use]
-    pub const fn difference(self) -> (u64, u64) {
+    pub const fn difference(self, shift: u32) -> (u64, u64) {
         const GIB: u64 = 1 << 30;
-        let difference = self.address.wrapping_sub(self.page << 6);
+        let difference = self.address.wrapping_sub(self.page << shift);
         (difference & !(GIB - 1), difference & (GIB - 1))
     }
 }

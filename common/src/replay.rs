@@ -5,7 +5,7 @@ use crate::event::Event;
 use crate::failure::Failure;
 use crate::machine::{Read, Source, turn};
 use crate::maps::Version;
-use crate::stream::Stream;
+use crate::stream::{Phase, Stream};
 use crate::window::Window;
 
 /// A stream being read. Windows hold at most `CAPACITY` bytes.
@@ -15,6 +15,10 @@ pub struct Replay<const CAPACITY: u32> {
     pub stream: Stream,
     /// Requests found so far, by [`Version`].
     pub requests: [u64; Version::ALL.len()],
+    /// The same by the number of the [`Method`](crate::method::Method).
+    pub methods: [u64; 16],
+    /// ClientHellos of TLS found so far.
+    pub client_hellos: u64,
     /// The loss that ended the counting.
     pub failure: Option<Failure>,
     /// As much as it takes is done of a read: the kernel's credit is too small for tiny windows.
@@ -23,10 +27,18 @@ pub struct Replay<const CAPACITY: u32> {
     pub slack: u8,
 }
 
-struct Slice<'a, const CAPACITY: u32> {
+/// A read whose bytes are at hand.
+pub(crate) struct Slice<'a, const CAPACITY: u32> {
     read: &'a [u8],
     window: &'a [u8],
     slack: u8,
+}
+
+impl<'a, const CAPACITY: u32> Slice<'a, CAPACITY> {
+    /// Behind a window's end, `slack` is seen.
+    pub(crate) const fn new(read: &'a [u8], slack: u8) -> Self {
+        Self { read, window: &[], slack }
+    }
 }
 
 impl<const CAPACITY: u32> Window for Slice<'_, CAPACITY> {
@@ -53,6 +65,16 @@ impl<const CAPACITY: u32> Source for Slice<'_, CAPACITY> {
 }
 
 impl<const CAPACITY: u32> Replay<CAPACITY> {
+    /// All that came of it, but for the length of lines so far, which turns note where they end: the same however a stream
+    /// is cut.
+    #[must_use]
+    pub const fn outcome(&self) -> (Stream, [u64; Version::ALL.len()], Option<Failure>) {
+        let reads_token =
+            matches!(self.stream.phase, Phase::Method | Phase::ContentLength | Phase::FirstFrame | Phase::Frame);
+        let token = if reads_token { self.stream.token } else { 0 };
+        (Stream { token, ..self.stream }, self.requests, self.failure)
+    }
+
     /// One read of the stream's next bytes.
     ///
     /// # Panics
@@ -65,15 +87,17 @@ impl<const CAPACITY: u32> Replay<CAPACITY> {
             read.credit = u32::MAX;
         }
         read.pass_over(&mut self.stream);
-        let mut source = Slice::<CAPACITY> { read: bytes, window: &[], slack: self.slack };
+        let mut source = Slice::<CAPACITY>::new(bytes, self.slack);
         loop {
             let before = (self.stream, read);
             let event = turn(&mut self.stream, &mut source, &mut read);
             if event == Event::END {
                 return;
             }
+            self.client_hellos += u64::from(event == Event::CLIENT_HELLO);
             if let Some(version) = event.version() {
                 self.requests[version as usize] += 1;
+                self.methods[usize::from(event.method())] += 1;
             }
             if let Some(cause) = event.failure() {
                 self.failure = Some(Failure::ALL[cause as usize]);

@@ -15,8 +15,16 @@ pub enum Phase {
     Begin,
     /// No request will come: another protocol, or the responses that a client reads.
     NotHttp,
+    /// Likewise, of `AF_UNIX`: they are the responses to requests that were counted, and are followed where they are read.
+    Answers,
+    /// A ClientHello was received: ciphertext.
+    Tls,
     /// The connection left HTTP after a request (CONNECT, an accepted `Upgrade`).
     Tunnel,
+    /// A CONNECT was asked: the answer tells whether a tunnel follows.
+    Asked,
+    /// The body of a response that ends with its connection.
+    UntilClose,
     /// What comes next is not known, and nothing that the sender could not feign would tell.
     GivenUp,
     /// What comes next is not known.
@@ -29,7 +37,7 @@ pub enum Phase {
     ProxyPayload,
     /// `left` bytes of an HTTP/2 frame.
     FramePayload,
-    /// A request line, or empty lines before it.
+    /// A request line, or empty lines before it; a status line.
     Start,
     /// The rest of the signature that opens a PROXY protocol v2 header.
     ProxySignature,
@@ -37,6 +45,8 @@ pub enum Phase {
     ProxyHeader,
     /// The rest of a PROXY protocol v1 line.
     ProxyLine,
+    /// The bytes behind the first one of what may be a TLS ClientHello.
+    ClientHello,
     /// A request's method.
     Method,
     /// A request's target.
@@ -47,6 +57,10 @@ pub enum Phase {
     Version,
     /// The end of a request line.
     RequestEnd,
+    /// The server has switched protocols: HTTP/2, if its preface comes, or something else.
+    Switched,
+    /// A status line that a read's end cut.
+    StatusLine,
     /// The start of a field line, or the end of the head.
     FieldStart,
     /// The name of a field that may matter.
@@ -77,6 +91,8 @@ pub enum Phase {
     FirstFrame,
     /// An HTTP/2 frame's header.
     Frame,
+    /// The fields of an HTTP/2 response.
+    Block,
 }
 
 /// Facts about the current request, as bits of [`Stream::flags`].
@@ -95,6 +111,14 @@ pub mod flag {
     pub const CONNECT: u8 = 1 << 5;
     /// The request offered to leave HTTP/1; the bytes after it tell whether it was taken up.
     pub const UPGRADE: u8 = 1 << 6;
+    /// A response has no body, whatever its fields say: its request was a HEAD, or its status says so.
+    pub const BODILESS: u8 = 1 << 7;
+    /// Of a stream that is not HTTP's requests: it begins as HTTP/2's answers do.
+    pub const FRAMES: u8 = 1 << 3;
+    /// Of HTTP/2: that these are its frames is not certain yet, and nothing counts.
+    pub const UNSURE: u8 = 1 << 7;
+    /// Of HTTP/2's responses: the frame is the last of its stream.
+    pub const ENDS_STREAM: u8 = 1 << 1;
     /// All that belongs to one request only.
     pub const REQUEST: u8 = SIZED | CODED | CHUNKED | BAD_FRAMING | CONNECT | UPGRADE;
 }
@@ -105,7 +129,7 @@ pub mod flag {
 pub struct Stream {
     /// Bytes to pass over; of a long method, how many were read; while a head is read, the length its fields have given so far.
     pub left: u64,
-    /// What has been read of a token or a number that may continue in the next read.
+    /// What has been read of a token or a number that may continue in the next read; of lines that go on and on, how many bytes.
     pub token: u64,
     /// The highest HTTP/2 stream that opened. While a request is looked for: how often the
     /// stream is still tried, 0 as often as it takes.
@@ -141,7 +165,24 @@ impl Phase {
     #[inline(always)]
     #[must_use]
     pub const fn reads_on(self) -> bool {
-        !matches!(self, Self::NotHttp | Self::Tunnel | Self::GivenUp | Self::Unsynced)
+        !matches!(
+            self,
+            Self::NotHttp
+                | Self::Answers
+                | Self::Tls
+                | Self::Tunnel
+                | Self::Asked
+                | Self::UntilClose
+                | Self::GivenUp
+                | Self::Unsynced
+        )
+    }
+
+    /// What comes next is not known, whether or not it may be again.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_lost(self) -> bool {
+        matches!(self, Self::GivenUp | Self::Unsynced)
     }
 }
 
@@ -162,10 +203,31 @@ impl Stream {
         Self::at(Phase::Start, if self.last_stream == 0 { u32::MAX } else { self.last_stream })
     }
 
+    /// May be at the start of a frame of HTTP/2.
+    #[inline(always)]
+    pub const fn unsure_frames() -> Self {
+        Self { flags: flag::UNSURE, ..Self::at(Phase::Frame, 0) }
+    }
+
+    /// Is looked at as HTTP/2, and nothing of it counts yet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_unsure(&self) -> bool {
+        self.has(flag::UNSURE)
+            && (self.phase as u8 >= Phase::Preface as u8 || matches!(self.phase, Phase::FramePayload))
+    }
+
+    /// An unsynced stream that is tried as often as it takes: it was seen to exist, and not how it began.
+    #[inline(always)]
+    pub(crate) const fn is_tried_always(&self) -> bool {
+        self.last_stream == 0 || self.last_stream > TRIES
+    }
+
     /// Was tried, and is not.
     #[inline(always)]
     pub(crate) const fn tried(&self) -> Self {
         match self.last_stream {
+            _ if self.is_unsure() => Self::at(Phase::Unsynced, 0),
             1 => Self::at(Phase::NotHttp, 0),
             tries => Self::at(Phase::Unsynced, tries.saturating_sub(1)),
         }
@@ -180,7 +242,39 @@ impl Stream {
     #[inline(always)]
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        matches!(self.phase, Phase::NotHttp | Phase::Tunnel | Phase::GivenUp)
+        matches!(
+            self.phase,
+            Phase::NotHttp | Phase::Answers | Phase::Tls | Phase::Tunnel | Phase::UntilClose | Phase::GivenUp
+        )
+    }
+
+    /// What comes next depends on the answer to a request that was read: a CONNECT, or one that offered to switch
+    /// protocols.
+    #[inline(always)]
+    #[must_use]
+    pub const fn awaits_answer(&self) -> bool {
+        matches!(self.phase, Phase::Asked) || self.flags & flag::UPGRADE != 0 && matches!(self.phase, Phase::Start)
+    }
+
+    /// That may be, or it depends on what was sent whether this is HTTP/2.
+    #[inline(always)]
+    #[must_use]
+    pub const fn may_await(&self) -> bool {
+        self.flags & (flag::UPGRADE | flag::UNSURE) != 0 || matches!(self.phase, Phase::Asked)
+    }
+
+    /// What that answer was: taken, refused, or not known, as where it is still to come. Then a CONNECT is taken for a tunnel, and
+    /// of an `Upgrade` the bytes that follow tell.
+    #[inline(always)]
+    pub const fn decide(&mut self, taken: Option<bool>) {
+        let is_connect = matches!(self.phase, Phase::Asked);
+        match taken {
+            Some(true) if !is_connect => self.enter(Phase::Switched),
+            Some(false) => self.enter(Phase::Start),
+            None if !is_connect => return,
+            _ => self.enter(Phase::Tunnel),
+        }
+        self.flags &= !flag::UPGRADE;
     }
 
     /// The next `left` bytes can be passed over unread.

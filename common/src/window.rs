@@ -20,6 +20,12 @@ pub trait Window {
     fn pair(&self, at: u64) -> (u64, u64) {
         (self.word(at), self.word(at + 8))
     }
+    /// Whether responses are followed, too. Then requests are told with their methods, and what may be HTTP/2 is looked at where the
+    /// stream's begin was missed.
+    #[must_use]
+    fn follows_responses(&self) -> bool {
+        true
+    }
     /// The same address, below 65 536. The kernel's verifier compares what it knows of a loop's variables to find that
     /// it has been there before; a loop that passes its address through here tells it every time the same: somewhere in
     /// the window, or a little behind it.

@@ -1,61 +1,32 @@
 //! Sessions that the `h2` crate speaks, recorded on the wire and read back: as many requests as its
 //! server accepted, however the bytes are cut.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+#[path = "support/recorder.rs"]
+mod recorder;
 
+use std::sync::{Arc, Mutex};
+
+use common::method::Method as Told;
 use common::replay::Replay;
 use h2::{client, server};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-
-/// Remembers what is written.
-struct Recorder {
-    inner: DuplexStream,
-    written: Arc<Mutex<Vec<u8>>>,
-}
-
-impl AsyncRead for Recorder {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Recorder {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.inner).poll_write(context, bytes);
-        if let Poll::Ready(Ok(count)) = result {
-            self.written.lock().expect("no other holder panics").extend(&bytes[..count]);
-        }
-        result
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
-    }
-}
+use recorder::Recorder;
+use tokio::io::DuplexStream;
 
 #[derive(Clone, Debug)]
 struct Call {
+    method: Method,
     body: Vec<u8>,
     fields: usize,
     trailers: bool,
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    (vec(any::<u8>(), 0..3000), 0..400_usize, any::<bool>()).prop_map(|(body, fields, trailers)| Call {
+    let method = prop::sample::select(vec![Method::GET, Method::POST, Method::PUT]);
+    (method, vec(any::<u8>(), 0..3000), 0..400_usize, any::<bool>()).prop_map(|(method, body, fields, trailers)| Call {
+        method,
         body,
         fields,
         trailers,
@@ -86,7 +57,7 @@ async fn speak(stream: Recorder, calls: Vec<Call>) -> Result<(), h2::Error> {
     let mut answers = Vec::new();
     for call in calls {
         client = client.ready().await?;
-        let mut request = Request::post("http://a.example/GET/HTTP");
+        let mut request = Request::builder().method(call.method).uri("http://a.example/GET/HTTP");
         for index in 0..call.fields {
             request = request.header(format!("field-{index}"), "GET / HTTP/1.1");
         }
@@ -113,10 +84,12 @@ proptest! {
     fn as_many_as_the_server_accepted(calls in vec(call(), 1..20), size in 1..2000_usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let expected = calls.len() as u64;
+        let asked = |method: Method| calls.iter().filter(|call| call.method == method).count() as u64;
+        let (gets, posts) = (asked(Method::GET), asked(Method::POST));
         let (accepted, written) = runtime.block_on(async {
             let (ours, theirs) = tokio::io::duplex(1 << 20);
             let written = Arc::new(Mutex::new(Vec::new()));
-            let recorder = Recorder { inner: ours, written: Arc::clone(&written) };
+            let recorder = Recorder::new(ours, Arc::clone(&written));
             let (accepted, spoken) = tokio::join!(serve(theirs), speak(recorder, calls));
             spoken.unwrap();
             (accepted.unwrap(), std::mem::take(&mut *written.lock().unwrap()))
@@ -128,5 +101,13 @@ proptest! {
         }
         prop_assert_eq!(replay.requests, [0, 0, expected]);
         prop_assert_eq!(replay.failure, None);
+        let told = |methods: [u64; 16]| [Told::Get, Told::Post].map(|method| methods[method as usize]);
+        let [told_gets, told_posts] = told(replay.methods);
+        prop_assert!(told_gets <= gets && told_posts <= posts);
+        prop_assert_eq!(told_gets + told_posts + replay.methods[Told::Unknown as usize], expected);
+        // In one read nothing cuts a header block from its frame, so all are known.
+        let mut whole = Replay::<1024>::default();
+        whole.read(&written);
+        prop_assert_eq!(told(whole.methods), [gets, posts]);
     }
 }

@@ -83,6 +83,45 @@ fn ordinary_traffic_is_not() {
     }
 }
 
+/// What goes on and on: in a line, in lines of a head, behind chunks' sizes. So much more than is taken, and so much less.
+#[test]
+fn lines_without_end_are_given_up() {
+    const LONGEST: usize = 1 << 20;
+    let chunked = format!("{POST}1;");
+    let rows: &[(&str, &str, &str, Failure)] = &[
+        ("a target", "GET /", "a", Failure::MalformedRequest),
+        ("a target of odd letters", "GET /", "\x7f\u{ff}", Failure::MalformedRequest),
+        ("a field", "GET / HTTP/1.1\r\nx: ", "a", Failure::MalformedRequest),
+        (
+            "a field, and then more",
+            "GET / HTTP/1.1\r\nx: ",
+            &format!("{}\r\nx: ", "a".repeat(100_000)),
+            Failure::MalformedRequest,
+        ),
+        ("an extension", &chunked, "a", Failure::MalformedFraming),
+        ("a trailer", &format!("{POST}0\r\nx: "), "a", Failure::MalformedFraming),
+    ];
+    for (name, before, unit, failure) in rows {
+        let more = [before, unit.repeat((LONGEST + READ) / unit.len()).as_str()].concat();
+        let less = [before, unit.repeat((LONGEST - READ) / unit.len()).as_str()].concat();
+        for (bytes, expected) in [(more, Some(*failure)), (less, None)] {
+            let mut replay = Replay::<32768>::default();
+            bytes.as_bytes().chunks(READ).for_each(|bytes| replay.read(bytes));
+            assert_eq!(replay.failure, expected, "{name}, {} bytes", bytes.len());
+        }
+    }
+}
+
+/// An upload to S3 signs each of its chunks: 85 bytes behind a size.
+#[test]
+fn signed_chunks_may_be_many() {
+    let chunk = format!("10;chunk-signature={}\r\nabcdefghabcdefgh\r\n", "0".repeat(64));
+    let bytes = [POST, &chunk.repeat(20_000), "0\r\n\r\nGET / HTTP/1.1\r\n\r\n"].concat();
+    let mut replay = Replay::<32768>::default();
+    bytes.as_bytes().chunks(1000).for_each(|bytes| replay.read(bytes));
+    assert_eq!((replay.failure, replay.total()), (None, 2));
+}
+
 /// Answers as a read of so many bytes does, and counts the turns.
 struct Bytes<'a>(&'a [u8], u32);
 

@@ -117,7 +117,6 @@ fn versions() {
 fn what_cannot_be_http() {
     let rows: &[(&str, &[u8])] = &[
         ("a response, as clients read it", b"HTTP/1.1 200 OK\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
-        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03GET / HTTP/1.1\r\n\r\n"),
         ("Redis", b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"),
         ("Redis inline, a word", b"PING\r\nGET / HTTP/1.1\r\n\r\n"),
         ("Postgres, at the start", b"\0\0\0\x54\0\x03\0\0user\0a\0\0"),

@@ -5,15 +5,16 @@
 //! the one that its runtime gave.
 
 use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::helpers::bpf_get_current_task_btf;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
-use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_loop};
 use aya_ebpf::macros::btf_map;
 use common::layout::Cgroups;
 use common::maps::{CGROUP_BYTES, Process};
 use core::ffi::c_void;
-use core::ptr::from_mut;
 
 use crate::kernel::{bounded, constant, read_kernel};
+use crate::repeat::{Round, repeat};
+use crate::shared::{claims, gives_back};
 
 /// The names while they are read. One program at a time runs on a CPU, so one a CPU is enough.
 #[btf_map]
@@ -40,6 +41,8 @@ struct Names {
     length: u32,
     /// The level of the innermost node.
     level: u32,
+    /// Who is writing.
+    holders: u64,
 }
 
 /// On the way to the outermost cgroup.
@@ -48,7 +51,7 @@ struct Ascent {
     level: u32,
 }
 
-/// Notes the names for this process: of the hierarchy of the controller by which runtimes limit, where that is one of
+/// Notes the names for this process, or none where another one's are being read on this CPU: of the hierarchy of the controller by which runtimes limit, where that is one of
 /// cgroup v1, and of v2.
 #[inline(never)]
 pub(crate) fn note(process: &mut Process) {
@@ -56,7 +59,9 @@ pub(crate) fn note(process: &mut Process) {
     if constant!(cgroups.node_name) == 0 {
         return;
     }
-    if let Some(names) = names() {
+    if let Some(names) = names()
+        && claims(&mut names.holders)
+    {
         names.length = 0;
         // SAFETY: no arguments.
         let task = unsafe { bpf_get_current_task_btf() } as u64;
@@ -79,6 +84,7 @@ pub(crate) fn note(process: &mut Process) {
         if copied == 0 {
             process.cgroup_bytes = length;
         }
+        gives_back(&mut names.holders);
     }
 }
 
@@ -90,10 +96,8 @@ fn append(names: &mut Names, cgroup: u64) {
     names.level = 0;
     if level <= MAX_DEPTH {
         names.level = level;
-        // SAFETY: `ascent` outlives the loop, and `ascend` is the callback for it.
-        unsafe { bpf_loop(MAX_DEPTH, ascend as *mut c_void, from_mut(&mut ascent).cast(), 0) };
-        // SAFETY: as above; this callback needs nothing.
-        unsafe { bpf_loop(LEVELS, append_name as *mut c_void, from_mut(&mut ascent).cast(), 0) };
+        repeat::<Ascent>(MAX_DEPTH, &mut ascent);
+        repeat::<NextName>(LEVELS, &mut ascent);
     }
     if names.length < CGROUP_BYTES as u32
         && let Some(end) = names.text.get_mut(bounded!(names.length, TEXT_MASK) as usize)
@@ -103,46 +107,56 @@ fn append(names: &mut Names, cgroup: u64) {
     }
 }
 
-/// `long callback(u64 index, void *context)`: notes a node and goes one level up; 1 at the outermost.
-extern "C" fn ascend(_index: u64, ascent: *mut Ascent) -> i64 {
-    let Some(names) = names() else { return 1 };
-    // SAFETY: `append` gave it to `bpf_loop`.
-    let ascent = unsafe { &mut *ascent };
-    if ascent.level == 0 {
-        return 1;
+/// Notes a node and goes one level up; the last round is at the outermost.
+impl Round for Ascent {
+    type Context = Self;
+
+    #[inline(always)]
+    fn round(_: u64, ascent: &mut Self) -> bool {
+        let Some(names) = names() else { return false };
+        if ascent.level == 0 {
+            return false;
+        }
+        if ascent.level < LEVELS
+            && let Some(node) = names.nodes.get_mut(bounded!(ascent.level, LEVEL_MASK) as usize)
+        {
+            *node = ascent.node;
+        }
+        ascent.node = pointer(ascent.node, constant!(cgroups.node_parent));
+        ascent.level -= 1;
+        true
     }
-    if ascent.level < LEVELS
-        && let Some(node) = names.nodes.get_mut(bounded!(ascent.level, LEVEL_MASK) as usize)
-    {
-        *node = ascent.node;
-    }
-    ascent.node = pointer(ascent.node, constant!(cgroups.node_parent));
-    ascent.level -= 1;
-    0
 }
 
-/// `long callback(u64 index, void *context)`: appends the name of the next level; 1 behind the innermost.
-extern "C" fn append_name(index: u64, _: *mut Ascent) -> i64 {
-    let Some(names) = names() else { return 1 };
-    let level = index as u32 + 1;
-    if level > names.level || level >= LEVELS || names.length >= CGROUP_BYTES as u32 {
-        return 1;
+/// Appends the name of the next level, until behind the innermost.
+struct NextName;
+
+impl Round for NextName {
+    type Context = Ascent;
+
+    #[inline(always)]
+    fn round(index: u64, _: &mut Ascent) -> bool {
+        let Some(names) = names() else { return false };
+        let level = index as u32 + 1;
+        if level > names.level || level >= LEVELS || names.length >= CGROUP_BYTES as u32 {
+            return false;
+        }
+        let Some(node) = names.nodes.get(bounded!(level, LEVEL_MASK) as usize) else { return false };
+        let name = pointer(*node, constant!(cgroups.node_name));
+        let at = bounded!(names.length, TEXT_MASK);
+        // SAFETY: the mask bounds the begin, behind which there is room for a name.
+        let length = unsafe {
+            let text = names.text.as_mut_ptr().add(at as usize);
+            bpf_probe_read_kernel_str(text.cast(), NAME_BYTES, name as *const c_void)
+        };
+        if length <= 0 {
+            // Without a name from the middle the rest would lie.
+            names.length = 0;
+            return false;
+        }
+        names.length += length as u32;
+        true
     }
-    let Some(node) = names.nodes.get(bounded!(level, LEVEL_MASK) as usize) else { return 1 };
-    let name = pointer(*node, constant!(cgroups.node_name));
-    let at = bounded!(names.length, TEXT_MASK);
-    // SAFETY: the mask bounds the begin, behind which there is room for a name.
-    let length = unsafe {
-        let text = names.text.as_mut_ptr().add(at as usize);
-        bpf_probe_read_kernel_str(text.cast(), NAME_BYTES, name as *const c_void)
-    };
-    if length <= 0 {
-        // Without a name from the middle the rest would lie.
-        names.length = 0;
-        return 1;
-    }
-    names.length += length as u32;
-    0
 }
 
 #[inline(always)]

@@ -57,6 +57,12 @@ pub fn empty_at_end(_ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Does nothing where sends are seen.
+#[btf_tracepoint(function = "tcp_sendmsg_locked")]
+pub fn empty_at_send(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
 /// As Scope's first plugin for HTTP requests did: looks at the linear part of the kernel's buffer only.
 #[btf_tracepoint(function = "skb_copy_datagram_iovec")]
 pub fn linear_part(ctx: BtfTracePointContext) -> i32 {

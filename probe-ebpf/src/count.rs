@@ -7,8 +7,9 @@ use common::maps::{Counts, ProcessKey, Version};
 
 use crate::cgroups;
 use crate::kernel::{constant, member, offset, read_kernel};
-use crate::maps::{COUNTS, FREE_SLOTS, PROCESSES, SLOTS, count_failure, count_failures, events, mark};
+use crate::maps::{COUNTS, FREE_SLOTS, PROCESSES, SLOTS, count_failure, count_failures, count_resynced, mark};
 use crate::reader::Job;
+use crate::shared::increase;
 
 /// PID namespaces nest at most this deep (`MAX_PID_NS_LEVEL`).
 const MAX_LEVEL: u32 = 32;
@@ -25,20 +26,32 @@ pub(crate) fn found(connection: &mut Connection, job: &Job) -> Option<()> {
             count_failures(Failure::ProcessTableFull as u32, lost);
             return None;
         };
-        counts.requests[Version::Http10 as usize] += u64::from(http10);
-        counts.requests[Version::Http11 as usize] += u64::from(http11);
-        counts.requests[Version::Http2 as usize] += u64::from(http2);
+        increase(&mut counts.requests[Version::Http10 as usize], http10.into());
+        increase(&mut counts.requests[Version::Http11 as usize], http11.into());
+        increase(&mut counts.requests[Version::Http2 as usize], http2.into());
         mark(connection.slot);
     }
-    if job.resynced != 0
-        && let Some(events) = events()
-    {
-        events.resynced += 1;
+    if job.client_hello != 0 {
+        tls(connection);
+    }
+    if job.resynced != 0 {
+        count_resynced();
     }
     if let Some(cause) = job.failure() {
         failure(connection, cause);
     }
     Some(())
+}
+
+/// Counts a connection that began with a ClientHello of TLS. A function of its own: it is called once a connection.
+#[inline(never)]
+fn tls(connection: &mut Connection) {
+    if let Some(counts) = current(connection) {
+        increase(&mut counts.tls_connections, 1);
+        mark(connection.slot);
+    } else {
+        count_failure(Failure::ProcessTableFull as u32);
+    }
 }
 
 /// Counts a loss, also for the current process if it has counted a request on this connection.
@@ -66,7 +79,7 @@ fn note_unsynced(slot: u32, key: &ProcessKey) {
     if holds(slot, key)
         && let Some(counts) = counts(slot)
     {
-        counts.unsynced += 1;
+        increase(&mut counts.unsynced, 1);
         mark(slot);
     }
 }
@@ -84,7 +97,7 @@ fn current_process() -> (ProcessKey, *const u8) {
 /// The counts of the current process. Its slot is kept with the connection: the table is asked
 /// once for a connection and a process, unless the agent has given the slot up.
 #[inline(always)]
-fn current<'a>(connection: &mut Connection) -> Option<&'a mut Counts> {
+pub(crate) fn current<'a>(connection: &mut Connection) -> Option<&'a mut Counts> {
     let (key, leader) = current_process();
     if connection.process != key || !holds(connection.slot, &key) {
         let slot = find_slot(&key, leader)?;

@@ -1,8 +1,9 @@
 //! Kernel memory and kernel functions, as the agent described them in the constants.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
-use common::layout::{Constants, KernelFunction};
+use common::layout::{Constants, KernelFunction, TAIL_CALL};
 use core::arch::asm;
+use core::ffi::c_void;
 use core::mem::MaybeUninit;
 
 /// Written by the agent before it loads the probe; the verifier sees plain numbers.
@@ -94,6 +95,34 @@ pub(crate) unsafe fn load_pair(address: *const u8) -> (u64, u64) {
     (u64::from_le(first), u64::from_le(second))
 }
 
+/// Adds to a number that other CPUs add to. The compiler has no atomic operation for BPF.
+#[inline(always)]
+pub(crate) fn add(counter: &mut u64, number: u64) {
+    let address: *mut u64 = counter;
+    // SAFETY: an aligned word that the reference holds.
+    unsafe {
+        asm!("lock *(u64 *)({address} + 0) += {number}", address = in(reg) address, number = in(reg) number, options(nostack));
+    }
+}
+
+/// The same, in order: what was written before is seen by whoever sees the sum, what is read behind is not older. Returns what
+/// was there.
+#[inline(always)]
+pub(crate) fn add_in_order(counter: &mut u64, number: u64) -> u64 {
+    let address: *mut u64 = counter;
+    let mut before = number;
+    // SAFETY: an aligned word that the reference holds.
+    unsafe {
+        asm!(
+            "{number} = atomic_fetch_add((u64 *)({address} + 0), {number})",
+            address = in(reg) address,
+            number = inout(reg) before,
+            options(nostack),
+        );
+    }
+    before
+}
+
 /// `struct bpf_dynptr`: opaque.
 pub(crate) type Dynptr = MaybeUninit<[u64; 2]>;
 
@@ -147,6 +176,25 @@ pub(crate) fn untyped(address: u64) -> *const u8 {
     read_only_cast(address as *const u8, NO_TYPE)
 }
 
+/// `void bpf_tail_call(void *ctx, struct bpf_map *programs, u32 index)`, of the first program; it returns only where there is none.
+#[inline(always)]
+pub(crate) fn tail_call(ctx: *const c_void, programs: *const u8) {
+    // SAFETY: the loader links the call, or it is dead code; arguments and clobbers are those of the BPF calling convention. The
+    // programs are of the hook that this one is of.
+    unsafe {
+        asm!(
+            "call {function}",
+            function = const TAIL_CALL,
+            inout("r1") ctx => _,
+            inout("r2") programs => _,
+            inout("r3") 0_u64 => _,
+            lateout("r0") _,
+            lateout("r4") _,
+            lateout("r5") _,
+        );
+    }
+}
+
 /// `void bpf_preempt_disable(void)`, since Linux 6.10: a task that is preempted inside the probe
 /// would make the kernel skip the probe for every other task on this CPU.
 #[inline(always)]
@@ -159,6 +207,24 @@ pub(crate) fn hold_preemption() {
 pub(crate) fn release_preemption() {
     call_without_arguments::<{ KernelFunction::PreemptEnable.placeholder() }>();
 }
+
+/// What an expression is, with preemption held off meanwhile unless `hold` (a constant) is 0. The expression must not return from
+/// the function around it. No function with a closure: the compiler does not inline that, and the call cost each receive 50
+/// instructions.
+macro_rules! without_preemption {
+    ($hold:expr, $act:expr) => {{
+        let hold = $hold;
+        if hold != 0 {
+            $crate::kernel::hold_preemption();
+        }
+        let result = $act;
+        if hold != 0 {
+            $crate::kernel::release_preemption();
+        }
+        result
+    }};
+}
+pub(crate) use without_preemption;
 
 #[inline(always)]
 fn call_without_arguments<const FUNCTION: i32>() {

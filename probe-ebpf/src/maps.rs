@@ -9,9 +9,10 @@ use common::failure::Failure;
 use common::maps::{Counts, Events, MARKED, MAX_PROCESSES, Process, ProcessKey, told};
 use core::arch::asm;
 use core::ffi::c_void;
-use core::ptr::{from_ref, null_mut};
+use core::ptr::{from_mut, from_ref, null_mut};
 
 use crate::kernel::bounded;
+use crate::shared::increase;
 
 /// Connection state: it lives and dies with its socket.
 #[btf_map]
@@ -62,6 +63,16 @@ pub(crate) fn new_connection<'a>(socket: *const u8) -> Option<&'a mut Connection
     }
     count_failure(Failure::StorageFull as u32);
     None
+}
+
+/// Makes room for the state of a connection that has none, at once with what is in it. What that lacks is no loss yet.
+#[inline(always)]
+pub(crate) fn note_connection(socket: *const u8, connection: &mut Connection) {
+    if takes_room() {
+        let flags = BPF_SK_STORAGE_GET_F_CREATE.into();
+        // SAFETY: the verifier admits only a socket here, and what is copied is a connection's state.
+        unsafe { bpf_sk_storage_get(connections(), socket.cast_mut().cast(), from_mut(connection).cast(), flags) };
+    }
 }
 
 /// Gives a connection's state back. Nothing may be done with it any more.
@@ -121,7 +132,13 @@ fn takes_room() -> bool {
 /// writes is in every CPU's cache.
 #[inline(always)]
 pub(crate) fn mark(slot: u32) {
-    let Some(mark) = MARKS.get_ptr_mut(slot) else { return };
+    if let Some(mark) = MARKS.get_ptr_mut(slot) {
+        set_mark(mark);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn set_mark(mark: *mut u64) {
     // SAFETY: an element of the map, which is aligned and never goes. It is shared with other CPUs and the agent; a word
     // is read and written whole, and volatile is what there is of that for BPF.
     unsafe {
@@ -142,13 +159,21 @@ pub(crate) fn count_failure(cause: u32) {
     count_failures(cause, 1);
 }
 
+/// A connection became certain again.
+#[inline(always)]
+pub(crate) fn count_resynced() {
+    if let Some(events) = events() {
+        increase(&mut events.resynced, 1);
+    }
+}
+
 /// `cause` is a number here because it may come out of a map; one that no cause has is not counted.
 #[inline(always)]
 pub(crate) fn count_failures(cause: u32, count: u64) {
     const MASK: i32 = Failure::COUNT.next_power_of_two() as i32 - 1;
     let cause = bounded!(cause, MASK);
     if let Some(counter) = events().and_then(|events| events.failures.get_mut(cause as usize)) {
-        *counter += count;
+        increase(counter, count);
     }
 }
 

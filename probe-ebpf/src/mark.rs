@@ -1,10 +1,15 @@
-//! Marks the `AF_UNIX` connections that are older than the probe: they have no position to tell. A mark takes no memory.
+//! Notes the connections that are older than the probe, when it is attached already: `AF_UNIX` ones get a mark, since they have no position
+//! to tell, and a mark takes no memory; TCP ones state, if a server has them.
+//!
+//! Files, since they are seen in every network namespace: the kernel's iterator over TCP sockets goes through one. It would hold their locks, which
+//! this does not. So the state is made whole, at once, and only where none is: since the first read that the probe saw there is some. What a read
+//! that was going on at the attachment does to the position, the next one tells.
 
 use aya_ebpf::helpers::bpf_sock_from_file;
 
 use crate::kernel::{member, offset};
 use crate::maps;
-use crate::socket::Socket;
+use crate::socket::{Socket, note_open};
 
 /// `struct bpf_iter__task_file { meta; task; u32 fd; file }`, a word each.
 const FILE: usize = 3;
@@ -30,8 +35,9 @@ fn mark(file: *mut u8) -> Option<()> {
         return None;
     }
     let socket = member(socket, offset!(socket_sk));
-    if let Socket::Unix(address) = Socket::from(socket)? {
-        maps::note_seen(address);
+    match Socket::from(socket)? {
+        Socket::Unix(address) => maps::note_seen(address),
+        Socket::Tcp(address) => note_open(address),
     }
     Some(())
 }

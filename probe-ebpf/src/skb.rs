@@ -10,8 +10,6 @@ const MAX_FRAGMENTS: u32 = 64;
 const FRAGMENT_BYTES: u32 = 16;
 /// The bit of a `netmem_ref` that says that the bytes are in no page.
 const NO_PAGE: u64 = 1;
-/// From the address of a `struct page`, of 64 bytes, to that of a page of 4096.
-const PAGE_SHIFT: u32 = 6;
 
 /// Bytes that stand together.
 pub(crate) struct Piece {
@@ -49,7 +47,8 @@ pub(crate) fn fragment(shared: *const u8, index: u32) -> Piece {
     let page: u64 = member(shared, fragment + constant!(buffers.fragment_page));
     let offset: u32 = member(shared, fragment + constant!(buffers.fragment_offset));
     let length: u32 = member(shared, fragment + constant!(buffers.fragment_length));
-    let bytes = constant!(buffers.pages).wrapping_add(page << PAGE_SHIFT).wrapping_add(offset.into());
+    let shift = constant!(buffers.page_shift) & (u64::BITS - 1);
+    let bytes = constant!(buffers.pages).wrapping_add(page << shift).wrapping_add(offset.into());
     Piece {
         address: if page & NO_PAGE == 0 { bytes } else { 0 },
         length: if index < fragment_count(shared) { length } else { 0 },

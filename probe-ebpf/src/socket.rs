@@ -1,6 +1,6 @@
 //! Which socket a buffer belongs to, and where in its stream the buffer stands.
 
-use aya_ebpf::helpers::bpf_skc_to_tcp_sock;
+use aya_ebpf::helpers::{bpf_skc_to_tcp_sock, bpf_skc_to_unix_sock};
 use common::connection::{Connection, Missing};
 use common::failure::Failure;
 use common::maps::told;
@@ -16,7 +16,7 @@ const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
 /// `SOCK_URGINLINE` of `enum sock_flags`, as a bit.
 const URGENT_INLINE: u64 = 1 << 2;
-const IPPROTO_TCP: u16 = 6;
+pub(crate) const IPPROTO_TCP: u16 = 6;
 const IPPROTO_MPTCP: u16 = 262;
 
 /// The socket in whose storage a stream's state is kept: for TCP the receiver's, for `AF_UNIX` the
@@ -115,20 +115,41 @@ fn is_mptcp(socket: *const u8) -> bool {
         && member::<u16>(socket, offset!(sock_family)) != AF_UNIX
 }
 
+/// The other end of a Unix connection; `None` where this one is closed.
+#[inline(always)]
+pub(crate) fn unix_peer(socket: *const u8) -> Option<*const u8> {
+    // Over the socket's file: see `note_seen`.
+    let open: *const u8 = member(member(socket, offset!(sock_socket)), offset!(socket_sk));
+    // SAFETY: the helper checks that this is a Unix socket.
+    let unix: *const u8 = unsafe { bpf_skc_to_unix_sock(open.cast_mut().cast()) }.cast_const().cast();
+    if unix.is_null() {
+        return None;
+    }
+    let peer: *const u8 = member(unix, offset!(unix_peer));
+    if peer.is_null() { None } else { Some(peer) }
+}
+
 /// Whether a buffer belongs to an `AF_UNIX` socket.
 #[inline(always)]
 pub(crate) fn is_unix(skb: *const u8) -> bool {
     let socket: *const u8 = member(skb, offset!(skb_sk));
-    !socket.is_null() && member::<u16>(socket, offset!(sock_family)) == AF_UNIX
+    !socket.is_null() && is_unix_socket(socket)
+}
+
+#[inline(always)]
+pub(crate) fn is_unix_socket(socket: *const u8) -> bool {
+    member::<u16>(socket, offset!(sock_family)) == AF_UNIX
 }
 
 /// A function of its own, like others that are seldom called: what the verifier knows in it is gone where it returns,
 /// and what follows is not looked at once more.
 #[inline(never)]
-fn begin_unix<'a>(socket: *const u8) -> Option<&'a mut Connection> {
+pub(crate) fn begin_unix<'a>(socket: *const u8) -> Option<&'a mut Connection> {
     let is_old = is_marked(socket) && !is_young(socket);
     let connection = maps::new_connection(socket)?;
-    connection.joined = is_old.into();
+    if is_old {
+        *connection = Connection::noted(0, connection.sent, true);
+    }
     Some(connection)
 }
 
@@ -139,6 +160,17 @@ pub(crate) fn settle(socket: *const u8) {
     if member::<u16>(socket, offset!(sock_family)) != AF_UNIX && is_young(socket) {
         note_seen(socket);
         maps::drop_connection(socket);
+    }
+}
+
+/// The same behind a ClientHello, which is counted: one at position 0 may have been peeked, and would be counted again.
+#[inline(never)]
+pub(crate) fn settle_tls(socket: *const u8) {
+    if !is_unix_socket(socket)
+        && let Some(tcp) = tcp_sock(socket)
+        && tcp_position(tcp) != 0
+    {
+        settle(socket);
     }
 }
 
@@ -165,10 +197,33 @@ fn begin_tcp<'a>(socket: *const u8) -> Option<&'a mut Connection> {
     Some(connection)
 }
 
-/// Who connected, and sent before it was sent anything, is no server. What was accepted has its listener's backlog.
+/// Notes where the stream stands of a connection that is older than the probe and was accepted. A read after an answer begins a
+/// request: so the next one does, if all that was received was read, and something was sent later than that was received.
+#[inline(never)]
+pub(crate) fn note_open(socket: *const u8) {
+    let Some(tcp) = tcp_sock(socket) else { return };
+    let position = tcp_position(tcp);
+    if position == 0 || !was_accepted(socket) || is_young(socket) {
+        return;
+    }
+    let received_at: u32 = member(tcp, offset!(tcp_received_at));
+    let sent_at: u32 = member(tcp, offset!(tcp_sent_at));
+    let is_later = (sent_at.wrapping_sub(received_at) as i32) > 0;
+    let is_read = member::<u32>(tcp, offset!(tcp_copied_seq)) == member::<u32>(tcp, offset!(tcp_rcv_nxt));
+    let mut connection = Connection::noted(position, member(tcp, offset!(tcp_write_seq)), is_later && is_read);
+    maps::note_connection(socket, &mut connection);
+}
+
+/// What was accepted has its listener's backlog.
+#[inline(always)]
+pub(crate) fn was_accepted(socket: *const u8) -> bool {
+    member::<u32>(socket, offset!(sock_max_ack_backlog)) != 0
+}
+
+/// Who connected, and sent before it was sent anything, is no server.
 #[inline(always)]
 fn is_client(socket: *const u8, tcp: *const u8) -> bool {
-    member::<u32>(socket, offset!(sock_max_ack_backlog)) == 0 && member::<u64>(tcp, offset!(tcp_bytes_sent)) != 0
+    !was_accepted(socket) && member::<u64>(tcp, offset!(tcp_bytes_sent)) != 0
 }
 
 /// Whether the socket was opened after the probe was attached; false where that is not known.
@@ -256,7 +311,7 @@ fn tcp_missing(socket: *const u8, tcp: *const u8, gap: u64) -> Missing {
 /// The same address as a `struct tcp_sock`. Where the verifier can be told so, nothing is called;
 /// older kernels have a helper for it.
 #[inline(always)]
-fn tcp_sock(socket: *const u8) -> Option<*const u8> {
+pub(crate) fn tcp_sock(socket: *const u8) -> Option<*const u8> {
     let type_id = constant!(tcp_sock);
     if type_id != 0 {
         return Some(read_only_cast(socket, type_id));
@@ -266,14 +321,20 @@ fn tcp_sock(socket: *const u8) -> Option<*const u8> {
     if tcp.is_null() { lose(Failure::UnsupportedTransport) } else { Some(tcp) }
 }
 
+/// How much of an `AF_UNIX` buffer was read before.
+#[inline(always)]
+pub(crate) fn unix_offset(skb: *const u8) -> u32 {
+    member(skb, offset!(skb_cb) + offset!(unix_cb_consumed))
+}
+
 /// `AF_UNIX` has no sequence numbers and no sign of a send, and a peek looks like a read: whether it
 /// is one, the system call's arguments tell; and whether it takes the urgent byte, which is a buffer of its own.
 #[inline(always)]
-fn unix_place(skb: *const u8, length: u32, connection: &mut Connection) -> Option<Place> {
+pub(crate) fn unix_place(skb: *const u8, length: u32, connection: &mut Connection) -> Option<Place> {
     if syscall::is_beside_the_stream() {
         return None;
     }
-    let consumed: u32 = member(skb, offset!(skb_cb) + offset!(unix_cb_consumed));
+    let consumed = unix_offset(skb);
     let buffer_length: u32 = member(skb, offset!(skb_len));
     Some(Place {
         position: connection.unix_position(consumed, length, buffer_length),

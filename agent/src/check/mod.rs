@@ -4,6 +4,7 @@ mod cluster;
 mod counting;
 pub mod finding;
 mod run;
+mod serving;
 mod system;
 
 pub use run::run;

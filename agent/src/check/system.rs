@@ -8,11 +8,12 @@ use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::finding::Finding;
+use super::serving::serving;
 use crate::kernel::memory::{connections, own_cgroup};
 use crate::kernel::survey::{
     IN_USER_NAMESPACE, LOCKDOWN, OUT_OF_USER_NAMESPACE, kubernetes_names, missing_capabilities,
 };
-use crate::kernel::{has_host_pids, has_own_users};
+use crate::kernel::{Kernel, confinement, has_host_pids, has_own_users};
 use crate::scope::plugin::{PluginsRoot, is_served, socket_path};
 use crate::scope::{host, peer};
 use crate::settings::config::Config;
@@ -22,17 +23,21 @@ const MEMORY_BYTES: u64 = 96 * 1024 * 1024;
 /// Open files beside the one for each process that is counted.
 const OTHER_FILES: u64 = 256;
 
-/// Capabilities one by one, lockdown, seccomp.
+/// Capabilities one by one, lockdown, seccomp, AppArmor.
 pub(super) fn privileges() -> Vec<Finding> {
     let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     let missing = missing_capabilities();
     let all = kubernetes_names(&missing);
+    let profile = confinement::withholds(&missing);
     let mut findings = Vec::new();
     for (name, capability) in [("CAP_BPF", CapabilitySet::BPF), ("CAP_PERFMON", CapabilitySet::PERFMON)] {
         findings.push(if has_own_users() {
             Finding::failed("capability", format!("{name}: {IN_USER_NAMESPACE}"), OUT_OF_USER_NAMESPACE)
         } else if effective.contains(capability) {
             Finding::ok("capability", name)
+        } else if let Some(profile) = profile.as_ref().filter(|_| missing.contains(&name)) {
+            let found = format!("{name}: the AppArmor profile {profile} withholds it");
+            Finding::failed("capability", found, confinement::cure(&missing))
         } else if missing.contains(&name) {
             let to_do = format!("run as root, or in Kubernetes add {all} to securityContext.capabilities.add");
             Finding::failed("capability", format!("{name} is missing"), to_do)
@@ -51,6 +56,9 @@ pub(super) fn privileges() -> Vec<Finding> {
     findings.push(lockdown(fs::read_to_string(LOCKDOWN).ok().as_deref()));
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     findings.push(seccomp(&status));
+    findings.extend(
+        confinement::profile().map(|profile| Finding::note("AppArmor", format!("the profile {profile} holds"))),
+    );
     findings
 }
 
@@ -184,7 +192,7 @@ fn is_scope_probe(command_line: &str) -> bool {
 
 /// The plugin's folder, the metrics' address, the clock.
 pub(super) fn places(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![plugins(&config.plugins_root)];
+    let mut findings = vec![plugins(&config.plugins_root, &Kernel::layout_of(config.probe))];
     if let Some(address) = config.metrics_address {
         findings.push(match TcpListener::bind(address) {
             Ok(_) => Finding::ok("metrics", format!("{address} is free")),
@@ -194,15 +202,12 @@ pub(super) fn places(config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn plugins(root: &PluginsRoot) -> Finding {
+fn plugins(root: &PluginsRoot, layout: &str) -> Finding {
     const CHECK: &str = "plugin folder";
     let (folder, socket) = (&root.path, socket_path(&root.path));
     let shown = folder.display();
     if is_served(folder) {
-        return Finding::note(
-            CHECK,
-            format!("an agent already serves {}: another one needs its own --plugins-root", socket.display()),
-        );
+        return serving(CHECK, &socket, layout);
     }
     // The nearest folder that is there: those below it would be created.
     let nearest = folder.ancestors().find(|ancestor| ancestor.exists());
@@ -289,7 +294,8 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         let verdict = |path: &Path, fallbacks: &[&str]| {
-            plugins(&PluginsRoot { path: path.into(), fallbacks: fallbacks.iter().map(Into::into).collect() }).verdict
+            plugins(&PluginsRoot { path: path.into(), fallbacks: fallbacks.iter().map(Into::into).collect() }, "")
+                .verdict
         };
         assert_eq!(verdict(folder.path(), &[]), Ok);
         assert_eq!(verdict(&folder.path().join("not/yet"), &[]), Note);

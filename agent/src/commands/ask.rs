@@ -4,17 +4,16 @@
 
 use crate::counting::overview::{self, Overview};
 use crate::health::Question;
-use crate::printable::printable_lines;
-use crate::scope::plugin::{PluginsRoot, is_served, socket_path};
+use crate::scope::plugin::{self, PluginsRoot, is_served, server_of, socket_path};
 use crate::scope::report::ID;
-use crate::settings::cli::{self, Call, Request};
+use crate::settings::cli::{self, Call, Request, Whose};
 use crate::settings::config::ConfigError;
 use crate::settings::environment;
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::process::getuid;
 use serde_json::Value;
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
@@ -24,8 +23,6 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two questions to an agent that is waited for.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A report of 5 000 processes has about 3 MB.
-const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 const ROOT: u32 = 0;
 
 /// What a command line that asks has for an answer.
@@ -49,7 +46,7 @@ pub fn run(arguments: &[OsString]) -> Result<String, String> {
 /// Why there is no answer or no good one, in one line.
 pub fn ask(root: &PluginsRoot, request: Request) -> Result<String, String> {
     match request {
-        Request::Health(question, wait) => health(root, question, wait),
+        Request::Health(question, wait, whose) => health(root, (question, whose), wait),
         Request::Report => report(served(root)),
     }
 }
@@ -77,10 +74,10 @@ pub fn overview(root: &Path, after: Option<u64>) -> Result<Option<Overview>, Str
 }
 
 /// Whoever waits for a start asks with one run of the program: that costs more than all its questions.
-fn health(root: &PluginsRoot, question: Question, wait: Duration) -> Result<String, String> {
+fn health(root: &PluginsRoot, (question, whose): (Question, Whose), wait: Duration) -> Result<String, String> {
     let until = Instant::now() + wait;
     loop {
-        let answer = match get(served(root), question.path()) {
+        let answer = match get_of(served(root), question.path(), whose) {
             Ok((200, text)) => Ok(text),
             Ok((status, text)) => Err(format!("{status}: {}", text.trim())),
             Err(error) => Err(error),
@@ -111,20 +108,30 @@ fn report(root: &Path) -> Result<String, String> {
 
 /// Status and body of a GET on the agent's socket.
 fn get(root: &Path, path: &str) -> Result<(u16, String), String> {
-    let socket = socket_path(root);
-    exchange(&socket, path).map_err(|error| format!("no answer on {}: {error}", socket.display()))
+    get_of(root, path, Whose::Anyones)
 }
 
-fn exchange(socket: &Path, path: &str) -> io::Result<(u16, String)> {
+fn get_of(root: &Path, path: &str, whose: Whose) -> Result<(u16, String), String> {
+    let socket = socket_path(root);
+    exchange(&socket, path, whose).map_err(|error| format!("no answer on {}: {error}", socket.display()))
+}
+
+fn exchange(socket: &Path, path: &str, whose: Whose) -> io::Result<(u16, String)> {
     let mut stream = UnixStream::connect(socket)?;
-    // Not with rustix: an agent of another PID namespace has PID 0 here, which it takes for an error (1.1.4).
-    believe(getsockopt(&stream, PeerCredentials)?.uid())?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    // In one piece: whoever reads once has all of it.
-    let request = format!("GET {path} HTTP/1.1\r\nhost: plugin\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let answer = read_until(&mut stream, Instant::now() + PATIENCE)?;
-    split(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer"))
+    let server = server_of(&stream)?;
+    believe(server.uid())?;
+    if whose == Whose::OfThisContainer && !is_of_this_container(server.pid())? {
+        let text = "the agent that serves there is not of this container; that one does not count yet";
+        return Err(io::Error::other(text));
+    }
+    plugin::get(&mut stream, path, PATIENCE)
+}
+
+/// Whether a process is in the same cgroup: then /proc says the same of both, whatever it calls that.
+fn is_of_this_container(pid: i32) -> io::Result<bool> {
+    let own = fs::read("/proc/self/cgroup")?;
+    // One that this PID namespace does not show has PID 0.
+    Ok(fs::read(format!("/proc/{pid}/cgroup")).is_ok_and(|others| others == own))
 }
 
 /// In a folder like /tmp anybody may serve: only root, and who asks, is believed.
@@ -134,32 +141,4 @@ fn believe(server: u32) -> io::Result<()> {
     }
     let text = format!("user {server} serves there, who is neither root nor you; --plugins-root names another folder");
     Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
-}
-
-/// Reads to the end, but not beyond the deadline, however slowly the bytes come.
-fn read_until(stream: &mut UnixStream, deadline: Instant) -> io::Result<Vec<u8>> {
-    let mut answer = Vec::new();
-    let mut piece = [0; 64 * 1024];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || answer.len() as u64 > MAX_ANSWER_BYTES {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "too slow or too long"));
-        }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut piece) {
-            Ok(0) => return Ok(answer),
-            Ok(length) => answer.extend_from_slice(&piece[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Status and body, fit for a terminal. The agent answers with a length and, asked to, closes: so the body is all that follows the head.
-fn split(answer: &[u8]) -> Option<(u16, String)> {
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
-    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let body = printable_lines(std::str::from_utf8(&answer[end + 4..]).ok()?);
-    Some((status, body))
 }

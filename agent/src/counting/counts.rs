@@ -2,13 +2,16 @@
 
 use common::failure::Failure;
 use common::maps::{Counts, ProcessKey};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::counting::living::Process;
+use crate::counting::responses::Responses;
 use crate::pods::cgroup::Candidate;
 
 /// A process id in the agent's own PID namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pid(pub u32);
 
 /// Cumulative counts of one process at one tick.
@@ -26,6 +29,21 @@ pub struct ProcessCounts {
     pub counts: Counts,
 }
 
+impl ProcessCounts {
+    /// As the kernel had it when the process was last counted.
+    #[must_use]
+    pub fn of(process: &Process) -> Self {
+        let identity = &*process.identity;
+        Self {
+            key: process.key,
+            pid: identity.pid,
+            command: identity.command.as_str().into(),
+            candidates: Arc::clone(&identity.candidates),
+            counts: process.totals,
+        }
+    }
+}
+
 /// What was read from the kernel at one tick. All values are cumulative and monotonic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
@@ -33,6 +51,8 @@ pub struct Reading {
     pub at: Duration,
     /// Processes whose counts may have changed since the reading before, in no particular order.
     pub processes: Vec<ProcessCounts>,
+    /// What they answered; `None` where responses are not counted.
+    pub responses: Option<Responses>,
     /// Slots of the kernel's table of processes that are in use.
     pub slots_used: usize,
     /// Processes whose slots were given to others while they lived.
@@ -48,7 +68,7 @@ pub struct Reading {
 }
 
 /// Calls of the kernel program; both 0 unless the kernel measures them (`kernel.bpf_stats_enabled`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramRuns {
     /// How many there were.
     pub calls: u64,
@@ -68,6 +88,8 @@ pub fn add(sum: &mut Counts, more: &Counts) {
         *sum += more;
     }
     sum.unsynced += more.unsynced;
+    sum.tls_connections += more.tls_connections;
+    sum.tls_sessions += more.tls_sessions;
 }
 
 /// What `counts` has more than `part`, which was part of it.
@@ -78,6 +100,8 @@ pub fn less(counts: &Counts, part: &Counts) -> Counts {
         *rest -= part;
     }
     rest.unsynced -= part.unsynced;
+    rest.tls_connections -= part.tls_connections;
+    rest.tls_sessions -= part.tls_sessions;
     rest
 }
 
@@ -89,5 +113,7 @@ pub fn more(read: &Counts, counts: &Counts) -> Counts {
         *more = more.saturating_sub(count);
     }
     more.unsynced = more.unsynced.saturating_sub(counts.unsynced);
+    more.tls_connections = more.tls_connections.saturating_sub(counts.tls_connections);
+    more.tls_sessions = more.tls_sessions.saturating_sub(counts.tls_sessions);
     more
 }

@@ -7,9 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use common::maps::Counts;
+use serde::{Deserialize, Serialize};
 
+use crate::counting::carried;
 use crate::counting::counts::{add, requests};
 use crate::counting::history::REPEATED_TICKS;
+use crate::counting::responded::Responded;
 use crate::pods::cgroup::Candidate;
 
 /// Cgroups beyond this push out the one that was quiet for longest, and what it held is missing from its container's
@@ -17,7 +20,7 @@ use crate::pods::cgroup::Candidate;
 pub const MAX_CGROUPS: usize = 2_048;
 
 /// What is left of the processes of one cgroup that have ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Remains {
     /// What the cgroup calls its pod and container, the likeliest first; never empty.
     pub candidates: Arc<[Candidate]>,
@@ -25,13 +28,16 @@ pub struct Remains {
     pub totals: Counts,
     /// Their part in the requests per second of the last ticks, the newest last.
     pub rates: [f32; REPEATED_TICKS],
+    /// What they answered, if anything.
+    pub responded: Option<Arc<Responded>>,
     /// Ticks since a process that has ended brought anything.
     pub quiet_ticks: u32,
 }
 
 /// The remains of every cgroup.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Graveyard {
+    #[serde(with = "carried::pairs")]
     by_cgroup: HashMap<Arc<[Candidate]>, Remains>,
     forgotten: Counts,
 }
@@ -54,7 +60,7 @@ impl Graveyard {
         }
         let remains = self.at(candidates);
         add(&mut remains.totals, received);
-        if requests(received) > 0 {
+        if requests(received) > 0 || received.tls_connections > 0 {
             remains.quiet_ticks = 0;
         }
     }
@@ -65,6 +71,13 @@ impl Graveyard {
         let Some(remains) = self.by_cgroup.get_mut(candidates) else { return };
         for (sum, rate) in remains.rates.iter_mut().rev().zip(rates.rev()) {
             *sum += rate;
+        }
+    }
+
+    /// Adds what an ended process answered and was not added before.
+    pub fn add_responded(&mut self, candidates: &[Candidate], responded: &Responded) {
+        if !candidates.is_empty() {
+            Arc::make_mut(self.at(candidates).responded.get_or_insert_default()).add(responded);
         }
     }
 
@@ -87,6 +100,7 @@ impl Graveyard {
             candidates: Arc::clone(&key),
             totals: Counts::default(),
             rates: [0.0; REPEATED_TICKS],
+            responded: None,
             quiet_ticks: 0,
         };
         self.by_cgroup.entry(key).or_insert(empty)
@@ -111,7 +125,7 @@ mod tests {
     }
 
     fn counts(requests: u64) -> Counts {
-        Counts { requests: [0, requests, 0], unsynced: 0 }
+        Counts { requests: [0, requests, 0], ..Counts::default() }
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! The rates of the last minute, a ring of fixed size. PURE.
 
+use serde::{Deserialize, Serialize};
+
+use crate::counting::carried;
+
 /// How many ticks a report repeats, so that a missed poll costs nothing.
 pub const REPEATED_TICKS: usize = 3;
 
@@ -12,9 +16,10 @@ pub const LENGTH: usize = 60;
 /// rate was 0. So what is idle costs nothing.
 ///
 /// `f32` has seven digits, more than a measured rate has, and halves what a thousand processes cost.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct History {
     /// The rate at tick `n` is at `n % LENGTH`.
+    #[serde(with = "carried::rates")]
     samples: [f32; LENGTH],
     /// The last tick noted.
     noted: u64,
@@ -72,6 +77,12 @@ impl History {
     pub fn len(&self, now: u64) -> usize {
         let quiet = if self.length > 0 { now - self.noted } else { 0 };
         (u64::from(self.length) + quiet).min(LENGTH as u64) as usize
+    }
+
+    /// Whether it has rates of later ticks than this one.
+    #[must_use]
+    pub fn is_later_than(&self, now: u64) -> bool {
+        self.noted > now || usize::from(self.length) > LENGTH
     }
 
     /// Whether there is none yet.

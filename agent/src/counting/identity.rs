@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::counting::counts::{Pid, ProcessCounts};
 use crate::pods::cgroup::Candidate;
 use crate::printable::printable;
@@ -16,7 +18,7 @@ const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / 100;
 const START_TIME_AFTER_COMMAND: usize = 22 - 3;
 
 /// Who a process is, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Its PID in the agent's PID namespace; `None` where it has none there.
     pub pid: Option<Pid>,

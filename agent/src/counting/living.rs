@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use common::maps::{Counts, ProcessKey};
+use serde::{Deserialize, Serialize};
 
 use crate::counting::counts::requests;
 use crate::counting::history::History;
 use crate::counting::identity::Identity;
+use crate::counting::responded::Responded;
 use crate::pods::cgroup::ContainerId;
 use crate::pods::index;
 
@@ -15,7 +17,7 @@ use crate::pods::index;
 const PAGE: usize = 64;
 
 /// One process, at one tick.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Process {
     /// Which one it is.
     pub key: ProcessKey,
@@ -29,6 +31,8 @@ pub struct Process {
     pub totals: Counts,
     /// Its rates at the last ticks.
     pub history: History,
+    /// What it answered, once there was something.
+    pub responded: Option<Arc<Responded>>,
 }
 
 impl Process {
@@ -36,7 +40,8 @@ impl Process {
     #[must_use]
     pub fn new(key: ProcessKey, identity: Identity) -> Self {
         let (totals, history) = (Counts::default(), History::default());
-        Self { key, identity: Arc::new(identity), place: None, standing: Standing::default(), totals, history }
+        let (place, standing, responded) = (None, Standing::default(), None);
+        Self { key, identity: Arc::new(identity), place, standing, totals, history, responded }
     }
 
     /// Requests since it was first counted.
@@ -47,7 +52,7 @@ impl Process {
 }
 
 /// What is known of the pod of a process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
     /// Which it is.
     Found,
@@ -61,7 +66,7 @@ pub enum Standing {
 }
 
 /// Where in a Kubernetes cluster a process runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// What Scope calls the pod: its UID, or the config hash of a static one. No two pods have the same.
     pub scope_uid: Box<str>,
@@ -73,6 +78,14 @@ pub struct Place {
     pub container_id: Option<ContainerId>,
     /// The container's name; `None` until the API server tells it, and for pause containers.
     pub container: Option<Box<str>>,
+}
+
+impl Place {
+    /// Whether it is a container that may have a name later.
+    #[must_use]
+    pub fn awaits_name(&self) -> bool {
+        self.container_id.is_some() && self.container.is_none()
+    }
 }
 
 impl From<index::Place<'_>> for Place {

@@ -1,17 +1,15 @@
 //! What the live table shows of one tick, by process, container and pod; as JSON on the plugin socket, too. PURE.
 
-use std::collections::HashMap;
-use std::hash::Hash;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::counting::answered::{Answered, unknown_share};
 use crate::counting::counts::requests;
-use crate::counting::history::{LENGTH, add_newest_first};
+use crate::counting::history::LENGTH;
 use crate::counting::identity::Identity;
 use crate::counting::shown::Shown;
-use crate::counting::snapshot::{Place, Process, Snapshot, Standing};
-use crate::counting::summary::{busiest, joined, losses};
+use crate::counting::snapshot::{Place, Process, Snapshot};
+use crate::counting::summary::{busiest, joined, losses, tls};
 use crate::printable::printable;
 
 /// Where it is found on the plugin socket.
@@ -21,12 +19,6 @@ pub const PATH: &str = "/overview";
 pub const MAX_ROWS: usize = 5_000;
 /// Of a command line no more than this is shown; no screen is as wide.
 const MAX_NAME_CHARS: usize = 300;
-/// What has no pod's name, by why.
-const NAMELESS: [(Standing, &str); 3] = [
-    (Standing::Awaited, "(pod not known yet)"),
-    (Standing::Unknown, "(pod unknown)"),
-    (Standing::Outside, "(outside pods)"),
-];
 
 /// For what there is a row each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +52,8 @@ impl Grouping {
 pub struct Facts {
     /// How the probe reads.
     pub probe: String,
+    /// Whether responses are counted, and why not.
+    pub responses: String,
     /// Where Scope finds the plugin.
     pub socket: String,
     /// For which processes there is a row.
@@ -78,8 +72,22 @@ pub struct Overview {
     pub host: String,
     /// How the probe reads.
     pub probe: String,
+    /// Whether responses are counted, and why not.
+    pub responses: String,
     /// Where Scope finds the plugin.
     pub socket: String,
+    /// What all processes have answered since the agent began to count, where that is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Answered>,
+    /// Requests that may still be answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<u64>,
+    /// Requests whose connection ended without a response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<u64>,
+    /// Requests whose response will not be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_responses: Option<u64>,
     /// Requests per second over all processes.
     pub rate: f32,
     /// Requests of all processes since the agent began to count.
@@ -92,6 +100,12 @@ pub struct Overview {
     pub exact: bool,
     /// The same in words.
     pub certainty: String,
+    /// Connections that began with a TLS ClientHello, whose requests are not counted.
+    pub tls_connections: u64,
+    /// TLS sessions whose requests are.
+    pub tls_sessions: u64,
+    /// Both in words; empty if there was none.
+    pub tls: String,
     /// By process, then by container, then by pod.
     pub tables: [Table; 3],
 }
@@ -135,13 +149,26 @@ pub struct Row {
     pub total: u64,
     /// How often a connection stopped being certain.
     pub unsynced: u64,
+    /// Connections that began with a TLS ClientHello, whose requests are not counted.
+    pub tls_connections: u64,
+    /// TLS sessions whose requests are.
+    pub tls_sessions: u64,
+    /// Its responses, once there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Answered>,
 }
 
 impl Overview {
     /// Of this tick.
     #[must_use]
     pub fn new(snapshot: &Snapshot, facts: &Facts) -> Self {
+        let responded = snapshot.responded.as_deref();
         Self {
+            responses: facts.responses.clone(),
+            answered: responded.map(|responded| Answered::new(responded, snapshot.now)),
+            in_flight: responded.map(|responded| responded.in_flight(requests(&snapshot.totals))),
+            unanswered: responded.map(|responded| responded.outcome.unanswered),
+            lost_responses: responded.map(|responded| responded.outcome.lost),
             sequence: snapshot.sequence,
             at: snapshot.at().map(|at| format!("{at:.3}")).unwrap_or_default(),
             host: snapshot.host.to_string(),
@@ -153,6 +180,9 @@ impl Overview {
             ended_processes: snapshot.ended.processes,
             exact: snapshot.losses.sum() == 0,
             certainty: certainty(snapshot),
+            tls_connections: snapshot.totals.tls_connections,
+            tls_sessions: snapshot.totals.tls_sessions,
+            tls: tls(snapshot),
             tables: [processes(snapshot, facts.shown), containers(snapshot, facts.shown), pods(snapshot, facts.shown)],
         }
     }
@@ -195,11 +225,15 @@ fn make_printable(value: &mut Value) {
 /// Whether the numbers can be relied on.
 fn certainty(snapshot: &Snapshot) -> String {
     let resynced = snapshot.losses.resynced;
-    match (losses(&snapshot.losses), joined(&snapshot.losses)) {
+    let responded = snapshot.responded.as_deref();
+    let untold = responded.and_then(|of| unknown_share(of.durations.unknown, of.responses()));
+    let untold = untold.map_or_else(String::new, |share| format!("; {share} of durations unknown"));
+    let requests = match (losses(&snapshot.losses), joined(&snapshot.losses)) {
         (lost, _) if !lost.is_empty() => format!("not certain: {lost}; certain again {resynced}"),
         (_, 0) => "exact: nothing was lost".to_owned(),
         (_, joined) => format!("exact, but for connections open before the probe: {joined}; certain again {resynced}"),
-    }
+    };
+    requests + &untold
 }
 
 fn processes(snapshot: &Snapshot, shown: Shown) -> Table {
@@ -220,6 +254,9 @@ fn process_row(process: &Process, now: u64) -> Row {
         history: if is_idle { Vec::new() } else { process.history.last(now, LENGTH).collect() },
         total: process.requests(),
         unsynced: process.totals.unsynced,
+        tls_connections: process.totals.tls_connections,
+        tls_sessions: process.totals.tls_sessions,
+        answered: process.responded.as_deref().map(|responded| Answered::new(responded, now)),
         ..Row::default()
     };
     row.placed(process.place.as_deref())
@@ -259,94 +296,6 @@ fn pods(snapshot: &Snapshot, shown: Shown) -> Table {
     Table { rows: rows.collect(), ..table }
 }
 
-/// A row for each key, with ended processes, and for what has no pod: together they are all that was received, where all of
-/// it is shown.
-fn sums<'a, K: Hash + Eq>(
-    (snapshot, shown): (&'a Snapshot, Shown),
-    key: impl Fn(&'a Place) -> K,
-    name: impl Fn(&Place) -> String,
-) -> Table {
-    let mut nameless = NAMELESS.map(|(standing, name)| (standing, Sum::named(name)));
-    let mut by_key: HashMap<K, Sum> = HashMap::new();
-    for process in snapshot.processes.iter() {
-        let sum = match process.place.as_deref() {
-            Some(place) => by_key.entry(key(place)).or_insert_with(|| Sum::of(place)),
-            None => of_standing(&mut nameless, process.standing),
-        };
-        sum.processes += 1;
-        sum.unsynced += process.totals.unsynced;
-        sum.add(process.history.last(snapshot.now, LENGTH).rev(), process.requests());
-    }
-    for ended in &snapshot.remains {
-        let remains = &ended.remains;
-        let sum = match ended.place.as_deref() {
-            Some(place) => by_key.entry(key(place)).or_insert_with(|| Sum::of(place)),
-            None => of_standing(&mut nameless, ended.standing),
-        };
-        sum.unsynced += remains.totals.unsynced;
-        sum.add(remains.rates.iter().rev().copied(), requests(&remains.totals));
-    }
-    of_standing(&mut nameless, Standing::Unknown).total += requests(&snapshot.forgotten);
-    // Of ended processes outside containers nothing remains but their part in the total.
-    of_standing(&mut nameless, Standing::Outside).total = 0;
-    let others = nameless.iter().map(|(_, sum)| sum.total).chain(by_key.values().map(|sum| sum.total)).sum::<u64>();
-    of_standing(&mut nameless, Standing::Outside).total = requests(&snapshot.totals).saturating_sub(others);
-    let nameless = nameless.into_iter().filter(|(standing, _)| shown == Shown::All || *standing != Standing::Outside);
-    let nameless = nameless.map(|(_, sum)| sum).filter(|sum| sum.processes > 0 || sum.total > 0);
-    let mut rows: Vec<_> = by_key.into_values().chain(nameless).map(|sum| sum.row(&name)).collect();
-    rows.sort_by(|a, b| b.rate.total_cmp(&a.rate).then(b.total.cmp(&a.total)).then_with(|| a.name.cmp(&b.name)));
-    let left_out = rows.len().saturating_sub(MAX_ROWS);
-    rows.truncate(MAX_ROWS);
-    Table { rows, left_out }
-}
-
-fn of_standing<'a, 'b>(nameless: &'b mut [(Standing, Sum<'a>); 3], standing: Standing) -> &'b mut Sum<'a> {
-    let [rest @ .., outside] = nameless;
-    let found = rest.iter_mut().find(|(of, _)| *of == standing);
-    found.map_or(&mut outside.1, |(_, sum)| sum)
-}
-
-/// What processes of the same place receive and received together.
-#[derive(Default)]
-struct Sum<'a> {
-    /// Where it has no place.
-    name: &'static str,
-    place: Option<&'a Place>,
-    processes: usize,
-    newest_first: Vec<f32>,
-    total: u64,
-    unsynced: u64,
-}
-
-impl<'a> Sum<'a> {
-    fn named(name: &'static str) -> Self {
-        Self { name, ..Self::default() }
-    }
-
-    fn of(place: &'a Place) -> Self {
-        Self { place: Some(place), ..Self::default() }
-    }
-
-    fn add(&mut self, newest_first: impl Iterator<Item = f32>, total: u64) {
-        add_newest_first(&mut self.newest_first, newest_first);
-        self.total += total;
-    }
-
-    fn row(self, name: impl Fn(&Place) -> String) -> Row {
-        let is_idle = self.newest_first.iter().all(|rate| *rate <= 0.0);
-        let row = Row {
-            name: shortened(&self.place.map_or_else(|| self.name.to_owned(), name)),
-            processes: self.processes,
-            rate: self.newest_first.first().copied().unwrap_or_default(),
-            history: if is_idle { Vec::new() } else { self.newest_first.into_iter().rev().collect() },
-            total: self.total,
-            unsynced: self.unsynced,
-            ..Row::default()
-        };
-        row.placed(self.place)
-    }
-}
-
 impl Row {
     fn placed(self, place: Option<&Place>) -> Self {
         let Some(place) = place else { return self };
@@ -362,6 +311,10 @@ impl Row {
 fn shortened(name: &str) -> String {
     printable(&name.chars().take(MAX_NAME_CHARS).collect::<String>())
 }
+
+#[path = "overview_sums.rs"]
+mod sums;
+use sums::sums;
 
 #[cfg(test)]
 #[path = "overview_tests.rs"]

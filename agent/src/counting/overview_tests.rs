@@ -2,7 +2,8 @@
 use super::*;
 use crate::counting::ended::Remains;
 use crate::counting::snapshot::PlacedRemains;
-use crate::counting::snapshot::tests_support::{placed, process, snapshot};
+use crate::counting::snapshot::Standing;
+use crate::counting::snapshot::tests_support::{answered, answering, placed, process, snapshot};
 use crate::pods::cgroup::candidates;
 use common::failure::Failure;
 use common::maps::Counts;
@@ -12,7 +13,15 @@ use std::sync::Arc;
 const OUTSIDE: &str = "(outside pods)";
 
 fn overview(state: &Snapshot) -> Overview {
-    Overview::new(state, &Facts { probe: "probe".into(), socket: "socket".into(), shown: Shown::All })
+    Overview::new(
+        state,
+        &Facts {
+            probe: "probe".into(),
+            responses: "counted at hook".into(),
+            socket: "socket".into(),
+            shown: Shown::All,
+        },
+    )
 }
 
 #[track_caller]
@@ -47,8 +56,9 @@ fn what_is_not_certain_is_said() {
 fn left(like: &Process, requests: u64, rate: f32) -> PlacedRemains {
     let remains = Remains {
         candidates: candidates(&format!("0::/docker/{:064x}", 1)).into(),
-        totals: Counts { requests: [requests, 0, 0], unsynced: 1 },
+        totals: Counts { requests: [requests, 0, 0], unsynced: 1, ..Counts::default() },
         rates: [0.0, 0.0, rate],
+        responded: None,
         quiet_ticks: 0,
     };
     PlacedRemains { remains, place: like.place.clone(), standing: like.standing, is_there: true }
@@ -208,4 +218,31 @@ proptest! {
             prop_assert_eq!(total, overview.total);
         }
     }
+}
+
+#[test]
+fn responses_of_containers_and_pods_have_those_of_ended_processes() {
+    let web = |pid, container| placed(process(pid, &[1.0], 9), "web-1", Some(container));
+    let ended = answering(web(3, 'a'), &[(200, 1), (404, 2)], 18);
+    let mut state = answered(snapshot(vec![
+        answering(web(1, 'a'), &[(200, 4), (500, 1)], 2),
+        answering(web(2, 'b'), &[(200, 3)], 2),
+        process(4, &[1.0], 1),
+    ]));
+    let mut remains = left(&ended, 9, 0.0);
+    remains.remains.responded.clone_from(&ended.responded);
+    state.remains = vec![remains];
+    let overview = overview(&state);
+    let statuses = |by: Grouping, name: &str| {
+        let row = overview.table(by).rows.iter().find(|row| row.name.contains(name)).unwrap();
+        let answered = row.answered.as_ref()?;
+        let statuses = answered.statuses.iter().map(|(status, count)| format!("{status} {count}"));
+        Some((statuses.collect::<Vec<_>>().join(", "), answered.error_rate, answered.responses))
+    };
+    assert_eq!(statuses(Grouping::Process, "server-2"), Some(("200 3".into(), 0.0, 3)));
+    assert_eq!(statuses(Grouping::Process, "server-4"), None);
+    assert_eq!(statuses(Grouping::Container, "server-a"), Some(("200 5, 404 2, 500 1".into(), 1.0, 8)));
+    assert_eq!(statuses(Grouping::Pod, "web-1"), Some(("200 8, 404 2, 500 1".into(), 1.0, 11)));
+    assert_eq!(overview.answered.as_ref().map(|all| all.responses), Some(8), "what is given there");
+    assert_eq!(Overview::of_json(&String::from_utf8(overview.json()).unwrap()), Ok(overview));
 }

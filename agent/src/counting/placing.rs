@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::counting::living::{Place, Standing};
 use crate::pods::cgroup::{Candidate, ContainerId, PodUid};
 use crate::pods::index::{self, Pods};
@@ -48,7 +50,7 @@ pub fn missing(candidates: &[Candidate], pods: &Pods, waited_ticks: u64) -> Stan
 }
 
 /// How many live processes were found where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Located {
     /// The pod is known.
     pub found: u64,

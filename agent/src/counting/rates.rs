@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::maps::{Counts, ProcessKey};
+use serde::{Deserialize, Serialize};
 
 use crate::counting::counts::{ProcessCounts, Reading, add, less, more, requests};
 use crate::counting::ended::Graveyard;
@@ -15,6 +16,9 @@ use crate::counting::identity::Identity;
 use crate::counting::living::{Process, Processes, Standing};
 pub use crate::counting::placing::Located;
 use crate::counting::placing::{Outcome, Placing, Rest};
+use crate::counting::responded::Responded;
+use crate::counting::responding::{News, Responding};
+use crate::counting::responses::{Durations, Kind};
 use crate::counting::snapshot::PlacedRemains;
 use crate::pods::index::Pods;
 
@@ -33,7 +37,7 @@ struct Series {
 }
 
 /// A process that has ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Departed {
     key: ProcessKey,
     /// What of its totals is part of the remains of its cgroup.
@@ -43,7 +47,7 @@ struct Departed {
 }
 
 /// What processes that are gone had received.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// How many they were.
     pub processes: u64,
@@ -56,8 +60,10 @@ pub struct Ended {
 pub struct Growth {
     /// The process after it.
     pub process: Arc<Process>,
-    /// What is new.
+    /// What is new of requests.
     pub counts: Counts,
+    /// What is new of responses.
+    pub kinds: Vec<(Kind, Durations)>,
 }
 
 /// A process that was looked at for the first time.
@@ -83,6 +89,11 @@ pub struct Rates {
     live: Processes,
     /// What the last reading brought, by process.
     grown: Vec<(ProcessKey, Counts)>,
+    /// What it brought of responses.
+    answered: Vec<News>,
+    responding: Responding,
+    /// Responses of all processes; `None` where they are not counted.
+    responded: Option<Arc<Responded>>,
     /// Those that received something at a tick without rates.
     unrated: Vec<ProcessKey>,
     /// Those that have ended.
@@ -111,6 +122,9 @@ impl Rates {
             series: HashMap::new(),
             live: Processes::default(),
             grown: Vec::new(),
+            answered: Vec::new(),
+            responding: Responding::default(),
+            responded: None,
             unrated: Vec::new(),
             departed: Vec::new(),
             newcomers: Vec::new(),
@@ -177,6 +191,10 @@ impl Rates {
         } else {
             self.unrated = unrated;
         }
+        self.answered.clear();
+        if let Some(responses) = &reading.responses {
+            self.respond(responses, elapsed);
+        }
         ended.iter().chain(&gone).for_each(|key| self.end(key));
         self.bury(is_measured);
         elapsed
@@ -216,13 +234,16 @@ impl Rates {
     /// Forgets processes that have ended, as the kernel has.
     pub fn forget(&mut self, released: &[ProcessKey]) {
         let released: HashSet<&ProcessKey> = released.iter().collect();
-        for departed in self.departed.extract_if(.., |departed| released.contains(&departed.key)) {
+        let gone: Vec<_> = self.departed.extract_if(.., |departed| released.contains(&departed.key)).collect();
+        for departed in gone {
             let Some(series) = self.series.remove(&departed.key) else { continue };
             if !departed.rates_buried {
                 bury_rates(&mut self.graveyard, &series.process, self.now, REPEATED_TICKS);
             }
             self.ended.processes += 1;
             add(&mut self.ended.totals, &series.process.totals);
+            let process = &*series.process;
+            self.forget_responses(&process.key, process.responded.as_deref(), process.requests());
             if let Some(outcome) = series.outcome {
                 self.placing.forget(outcome);
             }
@@ -238,7 +259,10 @@ impl Rates {
     /// What the last reading brought, of processes that have ended too.
     pub fn grown(&self) -> impl Iterator<Item = Growth> {
         let process = |key| self.series.get(key).map(|series| Arc::clone(&series.process));
-        self.grown.iter().filter_map(move |(key, counts)| Some(Growth { process: process(key)?, counts: *counts }))
+        let requests = self.grown.iter().filter_map(move |(key, counts)| {
+            Some(Growth { process: process(key)?, counts: *counts, kinds: Vec::new() })
+        });
+        requests.chain(self.answered())
     }
 
     /// Where live processes were found.
@@ -296,6 +320,9 @@ impl Rates {
         let Some(index) = series.index.take() else { return };
         if let Some(outcome) = series.outcome {
             self.placing.leave(outcome);
+        }
+        if let Some(responded) = &series.process.responded {
+            self.graveyard.add_responded(&series.process.identity.candidates, responded);
         }
         self.departed.push(Departed { key: *key, buried: Counts::default(), rates_buried: false });
         let moved = self.live.remove(index).map(|moved| moved.key);
@@ -364,6 +391,13 @@ fn bury_rates(graveyard: &mut Graveyard, process: &Process, now: u64, ticks: usi
 fn per_second(count: u64, elapsed: Duration) -> f32 {
     (count as f64 / elapsed.as_secs_f64()) as f32
 }
+
+#[path = "rates_carried.rs"]
+mod carried;
+#[path = "rates_responses.rs"]
+mod responses;
+
+pub use carried::CarriedRates;
 
 #[cfg(test)]
 #[path = "rates_tests.rs"]

@@ -10,7 +10,7 @@ fn key(tgid: u32) -> ProcessKey {
 }
 
 fn counts(requests: u64) -> Counts {
-    Counts { requests: [0, requests, 0], unsynced: 0 }
+    Counts { requests: [0, requests, 0], ..Counts::default() }
 }
 
 fn reading(at_ms: u64, processes: &[(u32, u64)]) -> Reading {
@@ -430,3 +430,9 @@ fn a_process_that_had_ended_when_it_was_looked_at_leaves_its_counts_and_is_nowhe
     assert_eq!((live(&rates), left(&rates)), (vec![1], vec![(6, [0.0, 5.0, 1.0])]));
     assert_eq!((requests(&rates.totals()), rates.ended().processes), (9, 1));
 }
+
+#[path = "rates_responses_tests.rs"]
+mod responses;
+
+#[path = "rates_carried_tests.rs"]
+mod carried;

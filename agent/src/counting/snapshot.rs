@@ -4,17 +4,25 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::exchange::Untold;
 use common::failure::Failure;
 use common::maps::Counts;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
+use crate::counting::carried;
 use crate::counting::counts::{ProgramRuns, Reading};
 use crate::counting::ended::Remains;
 use crate::counting::history::History;
 pub use crate::counting::history::REPEATED_TICKS;
 pub use crate::counting::living::{Place, Process, Processes, Standing};
+use crate::counting::plaintext::Plain;
 use crate::counting::rates::{Ended, Growth, Located, Rates};
+use crate::counting::responded::Responded;
 use crate::pods::index::Pods;
+
+/// A wall clock that differs by more from the time that has passed was set, and not slewed.
+const SET: SignedDuration = SignedDuration::from_secs(1);
 
 /// The state of everything after one tick.
 #[derive(Clone, Debug)]
@@ -42,6 +50,10 @@ pub struct Snapshot {
     pub rate: f32,
     /// That rate at the last ticks.
     pub history: History,
+    /// What all processes that ever were have answered; `None` where responses are not counted.
+    pub responded: Option<Arc<Responded>>,
+    /// What is not known of responses, by cause.
+    pub untold: [u64; Untold::COUNT],
     /// The part of the totals that belongs to processes that are gone.
     pub ended: Ended,
     /// The same by cgroup, where a cgroup names a container or a pod.
@@ -56,6 +68,8 @@ pub struct Snapshot {
     pub given_up: u64,
     /// What the kernel measured of the probe itself.
     pub program: ProgramRuns,
+    /// How it stands with requests in TLS.
+    pub plain: Arc<Plain>,
 }
 
 /// What is left of ended processes of one cgroup.
@@ -104,6 +118,8 @@ impl Snapshot {
             totals: Counts::default(),
             rate: 0.0,
             history: History::default(),
+            responded: None,
+            untold: [0; Untold::COUNT],
             ended: Ended::default(),
             remains: Vec::new(),
             forgotten: Counts::default(),
@@ -111,6 +127,7 @@ impl Snapshot {
             slots_used: 0,
             given_up: 0,
             program: ProgramRuns::default(),
+            plain: Arc::default(),
         }
     }
 
@@ -131,10 +148,11 @@ impl Losses {
 }
 
 /// Makes one snapshot after another.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshots {
     host: Arc<str>,
     sequence: u64,
+    #[serde(with = "carried::times")]
     ticks: VecDeque<Timestamp>,
     history: History,
     /// How many losses there were at the last tick, and when, on the monotonic clock, the last of them was seen.
@@ -149,6 +167,12 @@ impl Snapshots {
         Self { host, sequence: 0, ticks, history: History::default(), lost: (0, None) }
     }
 
+    /// Goes on for the machine that another was made for.
+    #[must_use]
+    pub fn at(self, new: Self) -> Self {
+        Self { host: new.host, ..self }
+    }
+
     /// The state after a tick at which rates advanced by `elapsed` and were located among `pods`.
     pub fn take(
         &mut self,
@@ -160,7 +184,7 @@ impl Snapshots {
         self.sequence += 1;
         let now = rates.now();
         if !elapsed.is_zero() {
-            self.note_tick(at);
+            self.note_tick(at, elapsed);
             self.history.note(now, rates.rate());
         }
         Snapshot {
@@ -175,6 +199,8 @@ impl Snapshots {
             totals: rates.totals(),
             rate: rates.rate(),
             history: self.history.clone(),
+            responded: rates.responded().cloned(),
+            untold: reading.responses.as_ref().map_or([0; Untold::COUNT], |responses| responses.untold),
             ended: rates.ended(),
             remains: rates.remains(pods).collect(),
             forgotten: rates.forgotten(),
@@ -182,6 +208,7 @@ impl Snapshots {
             slots_used: reading.slots_used,
             given_up: reading.given_up,
             program: reading.program,
+            plain: Arc::default(),
         }
     }
 
@@ -200,10 +227,15 @@ impl Snapshots {
         losses
     }
 
-    /// Scope wants samples in ascending order: after a wall clock that stepped back, older ticks
-    /// are not repeated.
-    fn note_tick(&mut self, now: Timestamp) {
-        if self.ticks.back().is_some_and(|last| *last >= now) {
+    /// Where the wall clock was set since the last tick, older ticks are of another time and not repeated; Scope wants
+    /// samples in ascending order, too.
+    fn note_tick(&mut self, now: Timestamp, elapsed: Duration) {
+        let was_set = |last: &Timestamp| {
+            let passed = now.duration_since(*last);
+            let set_by = passed.saturating_sub(SignedDuration::try_from(elapsed).unwrap_or_default());
+            passed <= SignedDuration::ZERO || set_by.abs() > SET
+        };
+        if self.ticks.back().is_some_and(was_set) {
             self.ticks.clear();
         }
         if self.ticks.len() == REPEATED_TICKS {
@@ -221,7 +253,7 @@ mod tests {
     fn check_ticks(seconds: &[i64], expected: &[i64]) {
         let mut snapshots = Snapshots::new("host".into());
         for second in seconds {
-            snapshots.note_tick(Timestamp::from_second(*second).unwrap());
+            snapshots.note_tick(Timestamp::from_second(*second).unwrap(), Duration::from_secs(1));
         }
         let ticks: Vec<_> = snapshots.ticks.iter().map(|tick| tick.as_second()).collect();
         assert_eq!(ticks, expected);
@@ -233,6 +265,17 @@ mod tests {
         check_ticks(&[1, 2, 3, 4], &[2, 3, 4]);
         check_ticks(&[100, 101, 7, 8], &[7, 8]);
         check_ticks(&[5, 5], &[5]);
+    }
+
+    #[test]
+    fn ticks_of_another_time_are_not_repeated() {
+        check_ticks(&[1, 2, 300_000, 300_001], &[300_000, 300_001]);
+        // A machine that slept, and a tick that was late: as long as both clocks say so.
+        let mut snapshots = Snapshots::new("host".into());
+        for (second, elapsed) in [(1, 1), (2, 1), (5_000, 4_998)] {
+            snapshots.note_tick(Timestamp::from_second(second).unwrap(), Duration::from_secs(elapsed));
+        }
+        assert_eq!(snapshots.ticks.len(), 3);
     }
 
     #[test]
@@ -264,8 +307,11 @@ pub(crate) mod tests_support {
     use super::*;
     use crate::counting::counts::Pid;
     use crate::counting::identity::Identity;
+    use crate::counting::responses::{Durations, Kind};
     use crate::pods::cgroup::ContainerId;
-    use common::maps::ProcessKey;
+    use common::exchange::Asked;
+    use common::maps::{ProcessKey, Version};
+    use common::method::Method;
 
     /// The number of the tick that everything here is as of.
     const NOW: u64 = 100;
@@ -283,9 +329,51 @@ pub(crate) mod tests_support {
             identity: Arc::new(identity),
             place: None,
             standing: Standing::Outside,
-            totals: Counts { requests: [0, total, 0], unsynced: 0 },
+            totals: Counts { requests: [0, total, 0], ..Counts::default() },
             history: history(rates.iter().copied()),
+            responded: None,
         }
+    }
+
+    /// The process with so many TLS connections, too.
+    pub(crate) fn with_tls(mut process: Process, connections: u64) -> Process {
+        process.totals.tls_connections = connections;
+        process
+    }
+
+    /// The process with these responses at this tick, by status, all of them of this duration's bucket.
+    pub(crate) fn answering(process: Process, statuses: &[(u32, u64)], bucket: usize) -> Process {
+        let mut responded = process.responded.as_deref().cloned().unwrap_or_default();
+        for (kind, series) in kinds(statuses, bucket) {
+            responded.note(NOW, (kind, &series), |count| count as f32);
+        }
+        Process { responded: Some(Arc::new(responded)), ..process }
+    }
+
+    /// Responses to GET over HTTP/1.1, by status.
+    pub(crate) fn kinds(statuses: &[(u32, u64)], bucket: usize) -> Vec<(Kind, Durations)> {
+        let asked = Asked::from_number(Method::Get as u8 | (Version::Http11 as u8) << 4);
+        let kind = |(status, count): &(u32, u64)| {
+            let mut series = Durations { sum_ns: count * 1_000_000, ..Durations::default() };
+            series.buckets[bucket] = *count;
+            (Kind { asked, status: *status }, series)
+        };
+        statuses.iter().map(kind).collect()
+    }
+
+    /// The snapshot with what its processes answered, all together and as news of this tick.
+    pub(crate) fn answered(mut state: Snapshot) -> Snapshot {
+        let mut all = Responded::default();
+        for process in state.processes.iter().filter_map(|process| process.responded.as_deref()) {
+            all.add(process);
+        }
+        for growth in &mut state.grown {
+            let Some(responded) = &growth.process.responded else { continue };
+            let bucket = responded.durations.buckets.iter().position(|count| *count > 0).unwrap_or_default();
+            growth.kinds = kinds(&responded.statuses, bucket);
+        }
+        state.responded = Some(Arc::new(all));
+        state
     }
 
     /// These rates, the newest now.
@@ -318,7 +406,7 @@ pub(crate) mod tests_support {
 
     /// All that it has received is new.
     fn received(process: &Process) -> Growth {
-        Growth { process: Arc::new(process.clone()), counts: process.totals }
+        Growth { process: Arc::new(process.clone()), counts: process.totals, kinds: Vec::new() }
     }
 
     fn located(processes: &[Process]) -> Located {
@@ -336,7 +424,11 @@ pub(crate) mod tests_support {
             elapsed: Duration::from_secs(1),
             rate: processes.iter().map(|process| process.history.newest(NOW)).sum(),
             history: whole(&processes),
-            totals: Counts { requests: [0, processes.iter().map(Process::requests).sum(), 0], unsynced: 0 },
+            totals: Counts {
+                requests: [0, processes.iter().map(Process::requests).sum(), 0],
+                tls_connections: processes.iter().map(|process| process.totals.tls_connections).sum(),
+                ..Counts::default()
+            },
             grown: processes.iter().map(received).collect(),
             located: located(&processes),
             processes: processes.into_iter().collect(),

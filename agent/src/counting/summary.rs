@@ -3,6 +3,7 @@
 use common::failure::Failure;
 
 use crate::counting::counts::requests;
+use crate::counting::plaintext::Reading;
 use crate::counting::shown::Shown;
 use crate::counting::snapshot::{Losses, Process, Snapshot};
 
@@ -56,6 +57,24 @@ pub fn joined(losses: &Losses) -> u64 {
     losses.failures[Failure::Joined as usize]
 }
 
+/// `TLS is not counted: 12 connections, of 2 living processes`, or how much of it is; empty without any.
+#[must_use]
+pub fn tls(snapshot: &Snapshot) -> String {
+    let connections = snapshot.totals.tls_connections;
+    if connections == 0 {
+        return String::new();
+    }
+    let plain = &snapshot.plain;
+    if plain.reading == Reading::On {
+        let unread: Vec<_> = plain.unread.iter().map(|(reason, processes)| format!("{reason} {processes}")).collect();
+        let unread = if unread.is_empty() { String::new() } else { format!(", not of: {}", unread.join(", ")) };
+        let (sessions, read) = (snapshot.totals.tls_sessions, plain.read);
+        return format!("TLS: {connections} connections, {sessions} sessions read; of {read} living processes{unread}");
+    }
+    let living = snapshot.processes.iter().filter(|process| process.totals.tls_connections > 0).count();
+    format!("TLS is not counted: {connections} connections, of {living} living processes")
+}
+
 /// How it ended, in one line.
 #[must_use]
 pub fn farewell(snapshot: &Snapshot) -> String {
@@ -69,13 +88,18 @@ pub fn farewell(snapshot: &Snapshot) -> String {
         0 => String::new(),
         joined => format!("; connections open before the probe: {joined}"),
     };
-    format!("{total} requests of {processes} processes counted; {lost}{joined}")
+    let tls = match tls(snapshot) {
+        tls if tls.is_empty() => tls,
+        tls => format!("; {tls}"),
+    };
+    format!("{total} requests of {processes} processes counted; {lost}{joined}{tls}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::counting::snapshot::tests_support::{process, snapshot};
+    use crate::counting::plaintext::Plain;
+    use crate::counting::snapshot::tests_support::{process, snapshot, with_tls};
 
     #[test]
     fn the_busiest_by_rate_then_total_then_age() {
@@ -106,5 +130,16 @@ mod tests {
         state.losses.quiet_for = None;
         assert_eq!(farewell(&state), "9 requests of 1 processes counted; losses: gap 3, skipped_calls 1");
         assert_eq!(line(&snapshot(vec![]), Shown::All), "");
+        let state = snapshot(vec![with_tls(process(1, &[], 0), 12), process(2, &[], 1)]);
+        let ended = "1 requests of 2 processes counted; nothing was lost; TLS is not counted: 12 connections, of 1 living processes";
+        assert_eq!(farewell(&state), ended);
+        let mut state = state;
+        state.totals.tls_sessions = 9;
+        let unread = [("library_replaced", 1), ("no_known_library", 2)].into();
+        state.plain = std::sync::Arc::new(Plain { reading: Reading::On, read: 1, unread });
+        assert_eq!(
+            tls(&state),
+            "TLS: 12 connections, 9 sessions read; of 1 living processes, not of: library_replaced 1, no_known_library 2"
+        );
     }
 }

@@ -1,14 +1,18 @@
 //! One tick: what happens in which order. PURE but for the edges it is given.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::maps::ProcessKey;
 use jiff::Timestamp;
 
+use crate::counting::carried::Carried;
 use crate::counting::counts::{ProcessCounts, Reading};
+use crate::counting::plaintext::Plaintext;
 use crate::counting::rates::{Looked, Rates};
+use crate::counting::responses::Counted;
 use crate::counting::snapshot::{Snapshot, Snapshots};
 use crate::pods::index::Pods;
 
@@ -37,6 +41,37 @@ pub trait Probe {
 
     /// How the probe reads, for people.
     fn description(&self) -> String;
+
+    /// Whether responses are counted, and why not.
+    fn responses(&self) -> Counted;
+
+    /// What reads requests in TLS, or why that cannot be; `None` where nobody asked for it.
+    fn plaintext(&self) -> Option<Result<Box<dyn Plaintext>, String>> {
+        None
+    }
+
+    /// What must be the same for another agent to go on with it; `None` where none can.
+    fn layout(&self) -> Option<String> {
+        None
+    }
+
+    /// What another agent goes on with. Nothing may be read any more once it has.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    fn hand_over(&self) -> io::Result<Handed> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// What an agent hands over of its probe.
+#[derive(Debug)]
+pub struct Handed {
+    /// What the descriptors are, and what is not in the kernel: for the same layout to read.
+    pub state: serde_json::Value,
+    /// The probe in the kernel, as descriptors.
+    pub descriptors: Vec<OwnedFd>,
 }
 
 /// The /proc edge as a tick needs it.
@@ -80,13 +115,55 @@ pub struct Sampler<K, P, C> {
     /// Ended, but no reading since.
     ending: Vec<ProcessKey>,
     failed_reads: u64,
+    /// What agents before this one noted of processes that could not be read.
+    unreadable_before: u64,
 }
 
 impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
     /// For a probe that counts from now on.
     pub fn new(probe: K, processes: P, clock: C, host: Arc<str>) -> Self {
-        let rates = Rates::new(clock.monotonic());
-        Self { probe, processes, clock, rates, snapshots: Snapshots::new(host), ending: Vec::new(), failed_reads: 0 }
+        let (rates, snapshots) = (Rates::new(clock.monotonic()), Snapshots::new(host));
+        let (ending, failed_reads, unreadable_before) = (Vec::new(), 0, 0);
+        Self { probe, processes, clock, rates, snapshots, ending, failed_reads, unreadable_before }
+    }
+
+    /// Goes on where another agent's ended, with the same probe.
+    #[must_use]
+    pub fn resumed(self, carried: Carried) -> Self {
+        let Carried { rates, snapshots, ending, failed_reads, unreadable } = carried;
+        let rates = Rates::resumed(rates);
+        let mut processes = self.processes;
+        for process in rates.live().iter() {
+            // Who has ended meanwhile is among those that have ended at the next tick.
+            processes.track(&ProcessCounts::of(process));
+        }
+        let snapshots = snapshots.at(self.snapshots);
+        Self { rates, snapshots, processes, ending, failed_reads, unreadable_before: unreadable, ..self }
+    }
+
+    /// What another agent goes on with, and its probe.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn hand_over(&self) -> io::Result<(Carried, Handed)> {
+        let carried = Carried {
+            rates: self.rates.carried(),
+            snapshots: self.snapshots.clone(),
+            ending: self.ending.clone(),
+            failed_reads: self.failed_reads,
+            unreadable: self.unreadable(),
+        };
+        Ok((carried, self.probe.hand_over()?))
+    }
+
+    /// As [`Probe::plaintext`].
+    pub fn plaintext(&self) -> Option<Result<Box<dyn Plaintext>, String>> {
+        self.probe.plaintext()
+    }
+
+    fn unreadable(&self) -> u64 {
+        self.unreadable_before + self.processes.unreadable()
     }
 
     /// Looks who has ended, *then* reads, so that the reading is the last word on those.
@@ -110,7 +187,7 @@ impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
     pub fn snapshot(&mut self, read: &Read, pods: &Pods) -> Snapshot {
         self.rates.locate(pods);
         let mut snapshot = self.snapshots.take(&self.rates, pods, &read.reading, (read.elapsed, read.at));
-        snapshot.losses.unreadable_processes = self.processes.unreadable();
+        snapshot.losses.unreadable_processes = self.unreadable();
         snapshot.losses.failed_reads = self.failed_reads;
         snapshot
     }

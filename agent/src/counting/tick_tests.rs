@@ -18,7 +18,7 @@ fn process(tgid: u32, requests: u64) -> ProcessCounts {
         pid: Some(Pid(tgid)),
         command: "server".into(),
         candidates: Arc::default(),
-        counts: Counts { requests: [0, requests, 0], unsynced: 0 },
+        counts: Counts { requests: [0, requests, 0], ..Counts::default() },
     }
 }
 
@@ -43,6 +43,9 @@ impl Probe for ScriptedProbe {
     }
     fn description(&self) -> String {
         "scripted".into()
+    }
+    fn responses(&self) -> Counted {
+        Counted::Off
     }
 }
 

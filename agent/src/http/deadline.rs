@@ -78,6 +78,11 @@ impl<S> Deadline<S> {
         Self { stream, limit, running: None, client }
     }
 
+    /// The stream without one.
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
+    }
+
     /// A client that takes a byte now and then gets no more time than one that takes none.
     fn or_expired<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         // hyper also flushes while it waits for what it is to write.

@@ -84,14 +84,14 @@ impl Listener for TcpListener {
 /// Answers the requests of one connection.
 pub trait Answering: Send + Sync + 'static {
     /// The answer to one of them.
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>>;
+    fn answer(&self, request: &mut Request<Incoming>) -> Response<Full<Bytes>>;
 
     /// The client has left before it had the whole of the last answer, or took too long.
     fn abandoned(&self) {}
 }
 
 impl<F: Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync + 'static> Answering for F {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, request: &mut Request<Incoming>) -> Response<Full<Bytes>> {
         self(request)
     }
 }
@@ -169,23 +169,24 @@ impl Connections {
 
 async fn connection<S, A>((stream, client): (S, Client), answering: A, limits: Limits, mut shutdown: Shutdown)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Answering,
 {
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request| {
         client.asks();
         let answering = &answering;
         async move {
             // Whoever asks again and again lets others have their turn.
             yield_now().await;
-            Ok::<_, io::Error>(answering.answer(&request))
+            Ok::<_, io::Error>(answering.answer(&mut request))
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Deadline::new(stream, limits.write, client.clone())), service);
+        .serve_connection(TokioIo::new(Deadline::new(stream, limits.write, client.clone())), service)
+        .with_upgrades();
     tokio::pin!(connection);
     let mut ending = false;
     loop {

@@ -94,7 +94,7 @@ impl<'a> Btf<'a> {
         Ok(Self { types, strings, starts })
     }
 
-    /// The offset in bytes of `structure.member`, also within anonymous structures and unions.
+    /// The offset in bytes of `structure.member`, also within anonymous structures and unions; or of `structure.member.member`.
     ///
     /// # Errors
     ///
@@ -167,11 +167,14 @@ impl<'a> Btf<'a> {
         if depth == 0 {
             return Ok(None);
         }
+        let (first, rest) = member.split_once('.').map_or((member, None), |(first, rest)| (first, Some(rest)));
         for entry in structure.members.chunks_exact(MEMBER_BYTES) {
             let (name, inner, offset) = (u32_at(entry, 0)?, u32_at(entry, 4)?, u32_at(entry, 8)?);
             let (bits, width) = if structure.has_bit_fields { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
-            if self.is_named(name, member) {
-                return Ok((width == 0).then_some(bits));
+            if self.is_named(name, first) {
+                let Some(rest) = rest else { return Ok((width == 0).then_some(bits)) };
+                let found = self.find(&self.get(inner)?, rest, depth - 1)?;
+                return Ok(found.map(|found| bits + found));
             }
             if self.is_named(name, "") {
                 let inner = self.get(inner)?;

@@ -9,12 +9,46 @@ pub struct ProbeConfig {
     pub hook: HookChoice,
     /// How many processes are counted at a time.
     pub max_processes: u32,
+    /// Whether responses are counted.
+    pub responses: ResponseChoice,
+    /// Whether requests in TLS are counted.
+    pub tls: TlsChoice,
+    /// As on a kernel that has no `bpf_loop`: so tests can see that there.
+    pub without_loop: bool,
 }
 
 impl Default for ProbeConfig {
     fn default() -> Self {
-        Self { hook: HookChoice::Auto, max_processes: MAX_PROCESSES }
+        Self {
+            hook: HookChoice::Auto,
+            max_processes: MAX_PROCESSES,
+            responses: ResponseChoice::Off,
+            tls: TlsChoice::Off,
+            without_loop: false,
+        }
     }
+}
+
+/// Whether responses are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResponseChoice {
+    /// Where the kernel has the tracepoints for it.
+    Auto,
+    /// Requests only.
+    #[default]
+    Off,
+}
+
+/// Whether requests in TLS are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsChoice {
+    /// Only that there is TLS.
+    #[default]
+    Off,
+    /// Of processes that use a library which is known.
+    Auto,
+    /// And of programs in Go, each of whose reads takes a trap that costs more.
+    AutoGo,
 }
 
 /// Where the probe is attached, and with that how it reads.

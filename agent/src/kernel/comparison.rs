@@ -9,7 +9,7 @@ use aya::{Btf, Ebpf};
 use common::layout::CONSTANTS;
 
 use super::constants::{constants, describe, hooks, link_functions};
-use super::hook::{END_TRACEPOINT, TRACEPOINT, program};
+use super::hook::{END_TRACEPOINT, SEND_FUNCTION, TRACEPOINT, program};
 use super::statistics::{ErrorKindMissing, ProgramStatistics, program_statistics};
 use super::sys::Plain;
 use super::{LoadError, btf, probe};
@@ -23,6 +23,8 @@ pub enum StandIn {
     EmptyAtCopy,
     /// Does nothing at the end of a receive.
     EmptyAtEnd,
+    /// Does nothing where sends are seen.
+    EmptyAtSend,
     /// Looks for a method at the beginning of the buffer's linear part.
     LinearPart,
     /// Looks for a method at the beginning of the process's memory.
@@ -38,6 +40,7 @@ impl StandIn {
         match self.tracepoint() {
             Tracepoint::Copy => Self::EmptyAtCopy,
             Tracepoint::End => Self::EmptyAtEnd,
+            Tracepoint::Send => Self::EmptyAtSend,
         }
     }
 
@@ -45,6 +48,7 @@ impl StandIn {
         match self {
             Self::EmptyAtCopy | Self::LinearPart | Self::EventPerRequest => Tracepoint::Copy,
             Self::EmptyAtEnd | Self::UserMemory => Tracepoint::End,
+            Self::EmptyAtSend => Tracepoint::Send,
         }
     }
 
@@ -52,6 +56,7 @@ impl StandIn {
         match self {
             Self::EmptyAtCopy => "empty_at_copy",
             Self::EmptyAtEnd => "empty_at_end",
+            Self::EmptyAtSend => "empty_at_send",
             Self::LinearPart => "linear_part",
             Self::UserMemory => "user_memory",
             Self::EventPerRequest => "event_per_request",
@@ -62,6 +67,7 @@ impl StandIn {
 enum Tracepoint {
     Copy,
     End,
+    Send,
 }
 
 /// Detaches when dropped.
@@ -108,6 +114,7 @@ impl Comparison {
             let tracepoint = match stand_in.tracepoint() {
                 Tracepoint::Copy => TRACEPOINT,
                 Tracepoint::End => END_TRACEPOINT,
+                Tracepoint::Send => SEND_FUNCTION,
             };
             program.load(tracepoint, &self.btf).map_err(LoadError::from_program)?;
         }

@@ -8,11 +8,13 @@ use common::layout::{Buffers, Cgroups, Constants, IovIter, KernelFunction, Layou
 use super::btf::{self, FUNCTION, STRUCTURE, TYPEDEF};
 use super::error::VMLINUX_BTF;
 use super::excerpt::excerpt;
-use super::hook::{COPY_FUNCTION, Hook, ITERATORS, Preemption, TRACEPOINTS, tracepoints_are_preemptible};
+use super::hook::{FUNCTIONS, Hook, ITERATORS, Preemption, TRACEPOINTS, tracepoints_are_preemptible};
 use super::namespace::pid_namespace;
 use super::{LoadError, patch};
 
 /// The youngest of the helpers that the probe calls on every kernel.
+pub const YOUNGEST_HELPER: (&str, &str) = ("bpf_task_pt_regs", "5.15");
+/// What calls the probe's loops, where it is there.
 pub const LOOP_HELPER: (&str, &str) = ("bpf_loop", "5.17");
 
 /// Which of the functions that a kernel may lack were found.
@@ -34,15 +36,15 @@ impl Linked {
 
 /// How the running kernel describes its types, to be parsed.
 pub fn describe() -> Result<Vec<u8>, LoadError> {
-    fs::read(VMLINUX_BTF).map_err(|source| LoadError::NoBtf { source })
+    fs::read(VMLINUX_BTF).map_err(LoadError::no_btf)
 }
 
 /// What aya looks for where it loads one of the programs.
 pub fn hooks(types: &btf::Btf<'_>) -> Result<Btf, LoadError> {
     let tracepoints = TRACEPOINTS.map(|name| (TYPEDEF, format!("btf_trace_{name}")));
     let iterators = ITERATORS.map(|name| (FUNCTION, format!("bpf_iter_{name}")));
-    let names: Vec<_> =
-        tracepoints.into_iter().chain(iterators).chain([(FUNCTION, COPY_FUNCTION.to_owned())]).collect();
+    let functions = FUNCTIONS.map(|name| (FUNCTION, name.to_owned()));
+    let names: Vec<_> = tracepoints.into_iter().chain(iterators).chain(functions).collect();
     let wanted: Vec<_> = names.iter().map(|(kind, name)| (*kind, name.as_str())).collect();
     let blob = excerpt(types, &wanted)?;
     Btf::parse(&blob, aya::Endianness::default()).map_err(|error| LoadError::Other(error.to_string()))
@@ -77,6 +79,9 @@ pub fn constants(types: &btf::Btf<'_>, linked: &Linked) -> Result<Constants, btf
         can_hold_preemption: linked.holds_preemption.into(),
         hold_at_tracepoint: (linked.preemption(Hook::Tracepoint) == Preemption::Held).into(),
         tcp_sock: if linked.casts { tcp_sock } else { 0 },
+        response_shards: 0,
+        second_at_sends: 0,
+        has_loop: types.id_of(FUNCTION, LOOP_HELPER.0)?.is_some().into(),
     })
 }
 

@@ -21,11 +21,12 @@ use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aya::Ebpf;
 use aya::maps::{Array, HashMap as KernelHashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, Stack};
 use common::failure::Failure;
 use common::maps::{Counts, Events, Process, ProcessKey, names};
+use serde::{Deserialize, Serialize};
 
+use super::objects::Objects;
 use super::sys::{MappedArray, Plain, lookup_batch};
 use crate::counting::counts::{Pid, ProcessCounts, Reading, add};
 
@@ -61,24 +62,51 @@ pub(super) struct Counters {
     values: Vec<Counts>,
 }
 
+/// What another agent must be told that goes on with the maps: what is neither in them nor found out by reading all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pending {
+    /// Who was given up, has had the name taken off its slot, and is to be read once more.
+    given_up: Vec<ProcessKey>,
+    given_up_total: u64,
+}
+
 impl Counters {
-    /// Takes the maps over and puts every slot among the free ones, the lowest on top.
-    pub(super) fn take(ebpf: &mut Ebpf, max_processes: u32) -> Result<Self, MapError> {
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| MapError::IoError(error))?;
-        let mut free_slots = Stack::try_from(take(ebpf, names::FREE_SLOTS)?)?;
+    /// Looks at new maps, and puts every slot among the free ones, the lowest on top.
+    pub(super) fn fresh(objects: &Objects, max_processes: u32) -> Result<Self, MapError> {
+        let mut counters = Self::at(objects, max_processes)?;
         for slot in (0..max_processes).rev() {
-            free_slots.push(slot, 0)?;
+            counters.free_slots.push(slot, 0)?;
         }
-        let Map::Array(marks) = take(ebpf, names::MARKS)? else {
-            return Err(MapError::IoError(io::Error::other("the marks are no array")));
-        };
+        Ok(counters)
+    }
+
+    /// Goes on with maps in which another agent has read until now. Its marks are gone, so everything is read anew.
+    pub(super) fn adopted(objects: &Objects, max_processes: u32, pending: Pending) -> Result<Self, MapError> {
+        let mut counters = Self::at(objects, max_processes)?;
+        let held = counters.slots.iter().collect::<Result<Vec<_>, _>>()?;
+        for (Plain(key), slot) in held {
+            // Of one that was given up the name is gone there.
+            let Plain(process) = counters.processes.get(&slot, 0)?;
+            counters.hold(slot, &Process { key, ..process });
+            counters.due.push(slot);
+        }
+        Ok(Self { given_up: pending.given_up, given_up_total: pending.given_up_total, ..counters })
+    }
+
+    /// What another agent that goes on is to be told.
+    pub(super) fn pending(&self) -> Pending {
+        Pending { given_up: self.given_up.clone(), given_up_total: self.given_up_total }
+    }
+
+    fn at(objects: &Objects, max_processes: u32) -> Result<Self, MapError> {
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| MapError::IoError(error))?;
         Ok(Self {
-            slots: KernelHashMap::try_from(take(ebpf, names::SLOTS)?)?,
-            processes: Array::try_from(take(ebpf, names::PROCESSES)?)?,
-            counts: take(ebpf, names::COUNTS)?,
-            marks: MappedArray::map(marks, max_processes as usize).map_err(MapError::IoError)?,
-            free_slots,
-            events: PerCpuArray::try_from(take(ebpf, names::EVENTS)?)?,
+            slots: KernelHashMap::try_from(objects.map(names::SLOTS)?)?,
+            processes: Array::try_from(objects.map(names::PROCESSES)?)?,
+            counts: objects.map(names::COUNTS)?,
+            marks: objects.mapped(names::MARKS, max_processes as usize)?,
+            free_slots: Stack::try_from(objects.map(names::FREE_SLOTS)?)?,
+            events: PerCpuArray::try_from(objects.map(names::EVENTS)?)?,
             holders: Vec::new(),
             slot_of: HashMap::new(),
             due: Vec::new(),
@@ -148,6 +176,26 @@ impl Counters {
         self.holders.iter().flatten()
     }
 
+    /// Every slot that is held, and by whom.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, ProcessKey)> {
+        (0..).zip(&self.holders).filter_map(|(slot, holder)| Some((slot, holder.as_ref()?.key)))
+    }
+
+    pub(super) fn holder_of(&self, slot: u32) -> Option<ProcessKey> {
+        self.holders.get(slot as usize)?.as_ref().map(|holder| holder.key)
+    }
+
+    pub(super) fn slot_of(&self, key: &ProcessKey) -> Option<u32> {
+        self.slot_of.get(key).copied()
+    }
+
+    /// Takes a process's key from the table: of connections that outlive it, no response is counted any more.
+    pub(super) fn forget_process(&mut self, slot: u32) -> io::Result<()> {
+        let Plain(process) = self.processes.get(&slot, 0).map_err(io::Error::other)?;
+        let nobody = Process { key: ProcessKey::default(), ..process };
+        self.processes.set(slot, Plain(nobody), 0).map_err(io::Error::other)
+    }
+
     fn read_marked(&mut self, ended: &[ProcessKey]) -> io::Result<Vec<ProcessCounts>> {
         let marked = take_marked(self.marks.values());
         self.readings += 1;
@@ -189,17 +237,20 @@ impl Counters {
     }
 
     fn holder(&mut self, slot: u32) -> io::Result<&mut ProcessCounts> {
+        if !self.holds(slot) {
+            let Plain(process) = self.processes.get(&slot, 0).map_err(io::Error::other)?;
+            self.hold(slot, &process);
+        }
+        Ok(self.holders[slot as usize].as_mut().expect("set above"))
+    }
+
+    fn hold(&mut self, slot: u32, process: &Process) {
         let index = slot as usize;
         if self.holders.len() <= index {
             self.holders.resize(index + 1, None);
         }
-        let known = &mut self.holders[index];
-        if known.is_none() {
-            let Plain(process) = self.processes.get(&slot, 0).map_err(io::Error::other)?;
-            self.slot_of.insert(process.key, slot);
-            *known = Some(process_counts(&process));
-        }
-        Ok(known.as_mut().expect("set above"))
+        self.slot_of.insert(process.key, slot);
+        self.holders[index] = Some(process_counts(process));
     }
 
     /// Frees the slots of processes that have ended and whose last counts have been read. What fails may be tried again.
@@ -222,10 +273,6 @@ impl Counters {
     }
 }
 
-pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
-    ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
-}
-
 /// At most `count` of the slots that somebody holds and in which nothing was counted for long: the longest idle first.
 fn longest_idle(marked_at: &[u64], now: u64, count: usize, is_held: impl Fn(u32) -> bool) -> Vec<u32> {
     let idle = marked_at.iter().zip(0..).filter(|(at, slot)| now - **at >= IDLE_READINGS && is_held(*slot));
@@ -235,7 +282,7 @@ fn longest_idle(marked_at: &[u64], now: u64, count: usize, is_held: impl Fn(u32)
 }
 
 /// The slots that are marked, in ascending order. They are no longer.
-fn take_marked(marks: &[AtomicU64]) -> Vec<u32> {
+pub(super) fn take_marked(marks: &[AtomicU64]) -> Vec<u32> {
     let mut marked = Vec::new();
     for (mark, slot) in marks.iter().zip(0..) {
         if mark.load(Ordering::Relaxed) != 0 {

@@ -9,6 +9,7 @@ use aya::{BtfError, EbpfError};
 use common::layout::KernelFunction;
 use rustix::thread::CapabilitySet;
 
+use super::confinement;
 use super::namespace::has_own_users;
 
 /// The probe cannot be loaded. `Display` is one line: the cause, and what to do.
@@ -16,10 +17,19 @@ use super::namespace::has_own_users;
 pub enum LoadError {
     /// The kernel does not describe its types.
     #[error(
-        "this kernel has no BTF ({path}: {source}): use Linux 5.17 or later, built with CONFIG_DEBUG_INFO_BTF=y",
+        "this kernel has no BTF ({path}: {source}): use Linux 5.15 or later, built with CONFIG_DEBUG_INFO_BTF=y",
         path = VMLINUX_BTF
     )]
     NoBtf {
+        /// What reading it said.
+        source: io::Error,
+    },
+    /// The file is there for all to read, and a security module says otherwise.
+    #[error(
+        "the kernel's BTF may not be read here ({path}: {source}): a security module forbids it; allow it there, in Kubernetes by securityContext.appArmorProfile.type=Unconfined or seLinuxOptions",
+        path = VMLINUX_BTF
+    )]
+    BtfForbidden {
         /// What reading it said.
         source: io::Error,
     },
@@ -51,6 +61,20 @@ pub enum LoadError {
         /// All capabilities that are needed and missing.
         missing: Vec<&'static str>,
     },
+    /// The capabilities are there, and withheld.
+    #[error(
+        "the kernel refused the probe ({what}): the AppArmor profile {profile} withholds {missing}; {cure}",
+        missing = missing.join(" and "),
+        cure = confinement::cure(missing)
+    )]
+    Confined {
+        /// What was refused.
+        what: String,
+        /// All capabilities that are needed and withheld.
+        missing: Vec<&'static str>,
+        /// By whom.
+        profile: String,
+    },
     /// Whatever capabilities there are, they are not the kernel's.
     #[error("the kernel refused the probe ({0}), as {why}: {cure}", why = IN_USER_NAMESPACE, cure = OUT_OF_USER_NAMESPACE)]
     UserNamespace(String),
@@ -67,6 +91,16 @@ pub enum LoadError {
         "the kernel takes programs and refused one at the end of a function (fexit, {0}): leave out --hook=fexit; before Linux 6.11, where there is no other way, use a newer kernel"
     )]
     NoFexit(String),
+    /// The kernel cannot call programs at the end of a function (`DYNAMIC_FTRACE_WITH_DIRECT_CALLS`).
+    #[error(
+        "this kernel cannot call programs at the end of functions (fexit): use a newer kernel, on arm64 Linux 6.4 or later"
+    )]
+    NoTrampoline,
+    /// The kernel cannot put one program at many places of a file (`uprobe_multi`).
+    #[error(
+        "this kernel cannot probe many places of a file at once (uprobe_multi): use Linux 6.6 or later built with CONFIG_UPROBES=y, or leave requests in TLS uncounted with --tls=off"
+    )]
+    NoUprobes,
     /// The verifier did not accept the program.
     #[error(
         "this kernel's verifier refused the probe ({0}): please report it with the output of `uname -r`; --log-level=debug shows the verifier's log"
@@ -92,7 +126,17 @@ pub fn kubernetes_names(capabilities: &[&str]) -> String {
     capabilities.iter().map(|name| name.trim_start_matches("CAP_")).collect::<Vec<_>>().join(" and ")
 }
 
+/// The kernel's own number, which no C library knows.
+const ENOTSUPP: i32 = 524;
+
 impl LoadError {
+    pub(super) fn no_btf(source: io::Error) -> Self {
+        match source.kind() {
+            ErrorKind::PermissionDenied => Self::BtfForbidden { source },
+            _ => Self::NoBtf { source },
+        }
+    }
+
     pub(super) fn from_ebpf(error: EbpfError) -> Self {
         match error {
             EbpfError::ProgramError(error) => Self::from_program(error),
@@ -105,6 +149,15 @@ impl LoadError {
             EbpfError::MapError(error) => Self::classify(&source_chain(&error), io_kind(&error)),
             error => Self::classify(&source_chain(&error), io_kind(&error)),
         }
+    }
+
+    pub(super) fn from_map(error: MapError) -> Self {
+        Self::from_ebpf(error.into())
+    }
+
+    /// Descriptors of what was loaded could not be had.
+    pub(super) fn descriptors(error: io::Error) -> Self {
+        Self::Other(format!("cannot keep the probe's descriptors: {error}"))
     }
 
     pub(super) fn from_program(error: ProgramError) -> Self {
@@ -124,6 +177,7 @@ impl LoadError {
                     _ => Self::Verifier(format!("{io_error}: {}", last_line(&log))),
                 }
             }
+            ProgramError::SyscallError(call) if call.io_error.raw_os_error() == Some(ENOTSUPP) => Self::NoTrampoline,
             error => Self::classify(&source_chain(&error), io_kind(&error)),
         }
     }
@@ -153,6 +207,9 @@ impl LoadError {
             return Self::UserNamespace(what.to_owned());
         }
         let missing = missing_capabilities();
+        if let Some(profile) = confinement::withholds(&missing).filter(|_| !missing.is_empty()) {
+            return Self::Confined { what: what.to_owned(), missing, profile };
+        }
         if !missing.is_empty() {
             return Self::NoCapability { what: what.to_owned(), missing };
         }

@@ -1,9 +1,10 @@
 //! Finds out whether the kernel's buffers can be read where they are. EDGE.
 //!
 //! A fragment of a buffer is known by its `struct page`. The kernel maps all memory in one piece, so the page's address is
-//! that one's, times 64, and a number that is chosen when the kernel starts. The slabs tell it: each is known by page and by
+//! that one's, times as many as a page is larger than it, and a number that is chosen when the kernel starts. The slabs tell it: each is known by page and by
 //! address. Then both ways of reading are compared on bytes that the agent sends to itself.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -51,17 +52,25 @@ pub(super) enum Cause {
 
 /// How to read the kernel's buffers where they are.
 pub(super) fn find(
-    [for_slabs, for_bytes]: [EbpfLoader<'static>; 2],
+    loader: EbpfLoader<'static>,
     kernel: (&btf::Btf<'_>, &Btf),
     constants: &Constants,
 ) -> Result<Buffers, Cause> {
     let (types, _) = kernel;
-    if !cfg!(target_arch = "x86_64") || types.size_of("page")? != PAGE_STRUCT_BYTES {
+    let known = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+    if !known || types.size_of("page")? != PAGE_STRUCT_BYTES {
         return Err(Cause::Architecture);
     }
     let mut buffers = offsets(types)?;
-    buffers.pages = agreed(&witnesses(for_slabs, kernel)?)?;
-    let compared = compare(for_bytes, kernel, &Constants { buffers, ..*constants })?;
+    buffers.page_shift = (rustix::param::page_size() / PAGE_STRUCT_BYTES as usize).trailing_zeros();
+    let (slabs, constants_of_bytes) = (Plain(slabs(types)?), OnceCell::new());
+    // It lives no longer than what it is given.
+    let mut loader: EbpfLoader<'_> = loader;
+    loader.override_global("SLABS", &slabs, true);
+    buffers.pages = agreed(&witnesses(&mut loader, kernel)?, buffers.page_shift)?;
+    let constants = constants_of_bytes.get_or_init(|| Plain(Constants { buffers, ..*constants }));
+    loader.override_global(CONSTANTS, constants, true);
+    let compared = compare(&mut loader, kernel)?;
     if compared.equal_linear > 0 && compared.equal_fragments > 0 && compared.different == 0 {
         Ok(buffers)
     } else {
@@ -83,11 +92,11 @@ fn offsets(types: &btf::Btf<'_>) -> Result<Buffers, btf::Error> {
         fragment_page: types.offset_of("skb_frag", "netmem")?,
         fragment_length: types.offset_of("skb_frag", "len")?,
         fragment_offset: types.offset_of("skb_frag", "offset")?,
-        reserved: 0,
+        page_shift: 0,
     })
 }
 
-fn witnesses(loader: EbpfLoader<'static>, (types, btf): (&btf::Btf<'_>, &Btf)) -> Result<Vec<Witness>, Cause> {
+fn slabs(types: &btf::Btf<'_>) -> Result<SlabOffsets, btf::Error> {
     let (cache_node, node_stride) = match types.offset_of("kmem_cache", "per_node") {
         Ok(nodes) => {
             let node = types.offset_of("kmem_cache_per_node_ptrs", "node")?;
@@ -95,16 +104,17 @@ fn witnesses(loader: EbpfLoader<'static>, (types, btf): (&btf::Btf<'_>, &Btf)) -
         }
         Err(_) => (types.offset_of("kmem_cache", "node")?, POINTER_BYTES),
     };
-    let slabs = Plain(SlabOffsets {
+    Ok(SlabOffsets {
         cache_node,
         node_stride,
         node_partial: types.offset_of("kmem_cache_node", "partial")?,
         slab_list: types.offset_of("slab", "slab_list")?,
         slab_freelist: types.offset_of("slab", "freelist")?,
-    });
-    // It lives no longer than what it is given.
-    let mut loader: EbpfLoader<'_> = loader;
-    let mut ebpf = load(loader.override_global("SLABS", &slabs, true), types)?;
+    })
+}
+
+fn witnesses(loader: &mut EbpfLoader<'_>, (types, btf): (&btf::Btf<'_>, &Btf)) -> Result<Vec<Witness>, Cause> {
+    let mut ebpf = load(loader, types)?;
     let program: &mut Iter = program(&mut ebpf, "find_pages")?.try_into().map_err(LoadError::from_program)?;
     program.load(hook::SLABS, btf).map_err(LoadError::from_program)?;
     let link = program.attach().and_then(|id| program.take_link(id)).map_err(LoadError::from_program)?;
@@ -119,11 +129,19 @@ fn witness(bytes: &[u8]) -> Witness {
     Witness { page: word(0), address: word(8) }
 }
 
+/// Whether both addresses can be what they should. The list of nodes has no end that is known here, so what lies behind it is read, too.
+fn is_plausible(witness: &Witness) -> bool {
+    const OF_KERNEL: u64 = 1 << 63;
+    witness.page & witness.address & OF_KERNEL != 0
+        && witness.page.is_multiple_of(PAGE_STRUCT_BYTES.into())
+        && witness.address.abs_diff(witness.page) >= MIN_DISTANCE
+}
+
 /// What most slabs say. They change while they are looked at, so some may say anything; whether it is right is tried afterwards.
-fn agreed(witnesses: &[Witness]) -> Result<u64, Cause> {
+fn agreed(witnesses: &[Witness], shift: u32) -> Result<u64, Cause> {
     let mut votes: HashMap<u64, usize> = HashMap::new();
-    for witness in witnesses.iter().filter(|witness| witness.address.abs_diff(witness.page) >= MIN_DISTANCE) {
-        let (difference, place) = witness.difference();
+    for witness in witnesses.iter().filter(|witness| is_plausible(witness)) {
+        let (difference, place) = witness.difference(shift);
         if place < MAX_SLAB_BYTES {
             *votes.entry(difference).or_default() += 1;
         }
@@ -136,15 +154,8 @@ fn agreed(witnesses: &[Witness]) -> Result<u64, Cause> {
 }
 
 /// Reads the same bytes in both ways.
-fn compare(
-    loader: EbpfLoader<'static>,
-    (types, btf): (&btf::Btf<'_>, &Btf),
-    constants: &Constants,
-) -> Result<Compared, Cause> {
-    let constants = Plain(*constants);
-    // It lives no longer than what it is given.
-    let mut loader: EbpfLoader<'_> = loader;
-    let mut ebpf = load(loader.override_global(CONSTANTS, &constants, true), types)?;
+fn compare(loader: &mut EbpfLoader<'_>, (types, btf): (&btf::Btf<'_>, &Btf)) -> Result<Compared, Cause> {
+    let mut ebpf = load(loader, types)?;
     let program: &mut BtfTracePoint = program(&mut ebpf, "compare")?.try_into().map_err(LoadError::from_program)?;
     program.load(TRACEPOINT, btf).map_err(LoadError::from_program)?;
     program.attach().map_err(LoadError::from_program)?;
@@ -189,8 +200,20 @@ mod tests {
     const BASE: u64 = 0xffff_8880_0000_0000;
     const PAGES_AT: u64 = 0xffff_ea00_0000_0000;
 
+    /// Where a `struct page` leads with pages of 4 KiB.
+    const SHIFT: u32 = 6;
+
     fn slab(page: u64, place: u64) -> Witness {
         Witness { page: PAGES_AT + 64 * page, address: BASE + 4096 * page + place }
+    }
+
+    #[test]
+    fn larger_pages_are_farther_apart() {
+        let slabs: Vec<Witness> = (1..100)
+            .map(|page| Witness { page: PAGES_AT + 64 * page, address: BASE + 16384 * page + 128 * page })
+            .collect();
+        assert_eq!(agreed(&slabs, 8).ok(), Some(BASE.wrapping_sub(PAGES_AT << 8)));
+        assert_ne!(agreed(&slabs, SHIFT).ok(), Some(BASE.wrapping_sub(PAGES_AT << 8)));
     }
 
     #[test]
@@ -198,23 +221,34 @@ mod tests {
         let mut slabs: Vec<Witness> = (1..100).map(|number| slab(number * 37, number * 64)).collect();
         slabs.push(Witness { page: PAGES_AT, address: 0 });
         slabs.push(Witness { page: PAGES_AT, address: 0x1234_5678_9abc_def0 });
-        let expected = BASE.wrapping_sub(PAGES_AT << 6);
-        assert_eq!(agreed(&slabs).ok(), Some(expected));
+        let expected = BASE.wrapping_sub(PAGES_AT << SHIFT);
+        assert_eq!(agreed(&slabs, SHIFT).ok(), Some(expected));
         let page = slabs[3].page;
-        assert_eq!((page << 6).wrapping_add(expected), BASE + 4096 * 4 * 37);
+        assert_eq!((page << SHIFT).wrapping_add(expected), BASE + 4096 * 4 * 37);
+    }
+
+    #[test]
+    fn what_lies_behind_the_list_of_nodes_has_no_vote() {
+        let mut slabs: Vec<Witness> = (1..100).map(|number| slab(number * 37, number * 64)).collect();
+        // As read on a machine of one node.
+        for page in [0x000c_ca1b_ffff_fff0, 0xffff_ffff_ffff_fff1, 0xd9e, 0x0008_b9d0_1fff_fff0, 0x3073_746e_6961_7264]
+        {
+            slabs.extend([Witness { page, address: 0 }; 10]);
+        }
+        assert_eq!(agreed(&slabs, SHIFT).ok(), Some(BASE.wrapping_sub(PAGES_AT << SHIFT)));
     }
 
     #[test]
     fn what_is_no_map_of_pages_is_refused() {
-        assert!(agreed(&[]).is_err());
+        assert!(agreed(&[], SHIFT).is_err());
         let disagreeing: Vec<Witness> = (1..8).map(|number| slab(number << 32, 64)).collect();
         let disagreeing: Vec<Witness> =
             disagreeing.iter().map(|slab| Witness { address: BASE + (slab.page & 0xfff << 30), ..*slab }).collect();
-        assert!(agreed(&disagreeing).is_err());
+        assert!(agreed(&disagreeing, SHIFT).is_err());
         // Descriptions among the pages themselves, as without one piece for all.
         let near: Vec<Witness> =
             (1..100).map(|n| Witness { page: BASE + (1 << 30) + 64 * n, address: BASE + 4096 * n }).collect();
-        assert!(agreed(&near).is_err());
+        assert!(agreed(&near, SHIFT).is_err());
     }
 
     #[test]

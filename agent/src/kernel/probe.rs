@@ -1,43 +1,60 @@
 //! Loads the probe, attaches it, and reads what it counted. EDGE.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
+use aya::EbpfLoader;
 use aya::maps::{MapError, SkStorage};
-use aya::{Ebpf, EbpfLoader};
 use common::connection::Connection;
 use common::layout::{Buffers, CONSTANTS, KernelFunction};
 use common::maps::{ProcessKey, names};
 
 use super::btf::{Btf, FUNCTION};
-use super::choice::{HookChoice, ProbeConfig};
-use super::constants::{LOOP_HELPER, constants, describe, hooks, link_functions};
+use super::choice::{HookChoice, ProbeConfig, TlsChoice};
+use super::constants::{YOUNGEST_HELPER, constants, describe, hooks, link_functions};
 use super::counters::Counters;
-use super::hook::{Hook, Preemption, mark_open_connections};
-use super::statistics::{ErrorKindMissing, ProgramStatistics, program_statistics};
+use super::hook::{Hook, Preemption, UNIX_CLOSES, attach_unix_closes, mark_open_connections};
+use super::objects::Objects;
+use super::responses::{self, ResponseCounters, Sends};
+use super::statistics::{ErrorKindMissing, ProgramStatistics, statistics_of};
 use super::sys::Plain;
 use super::told::Told;
-use super::{LoadError, pages, sys};
+use super::{LoadError, pages, patch, sys};
 use crate::counting::counts::{ProgramRuns, Reading};
-use crate::counting::tick::Probe;
+use crate::counting::plaintext::Plaintext;
+use crate::counting::responses::{Counted, Responses};
+use crate::counting::tick::{Handed, Probe};
 
-static PROBE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe"));
+pub(super) static PROBE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe"));
+
+/// Rounds of a loop where there is no `bpf_loop`: more than a read of 64 KiB is granted. Of a longer one that needs more, the rest is lost
+/// by name.
+const MAX_ROUNDS: u32 = 16_384;
 
 /// The loaded and attached probe.
 pub struct Kernel {
-    // Dropping it detaches the probe.
-    ebpf: Ebpf,
-    counters: Counters,
-    told: Told,
-    hook: Hook,
-    preemption: Preemption,
+    /// Dropping it detaches the probe, unless another agent has the same descriptors.
+    pub(super) objects: Objects,
+    pub(super) counters: Counters,
+    /// How responses are counted.
+    pub(super) sends: Sends,
+    /// Where they are.
+    pub(super) responses: Option<ResponseCounters>,
+    pub(super) told: Told,
+    pub(super) hook: Hook,
+    pub(super) preemption: Preemption,
     /// At the tracepoint: buffers are read where they are.
-    reads_directly: bool,
+    pub(super) reads_directly: bool,
+    /// What it was loaded from and for.
+    pub(super) layout: String,
+    /// Whether requests in TLS are counted.
+    pub(super) tls: TlsChoice,
 }
 
 /// A loader of programs. aya makes each with all of the kernel's types parsed, which takes more memory than all else, and the
-/// programs need none of it: so loaders are made one by one, before anything else is kept.
+/// programs need none of it: so loaders are made one by one, before anything else is kept. Each takes a tenth of a second, so there are
+/// no more than are needed.
 pub fn loader<'a>() -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader.btf(None);
@@ -53,43 +70,72 @@ impl Kernel {
     /// One line with the cause and the cure.
     pub fn load(config: ProbeConfig) -> Result<Self, LoadError> {
         let looks_for_pages = matches!(config.hook, HookChoice::Auto | HookChoice::Tracepoint);
-        let for_pages = looks_for_pages.then(|| [loader(), loader()]);
-        let mut loader = loader();
+        let for_pages = looks_for_pages.then(loader);
+        let mut ready = Some(loader());
         let blob = describe()?;
         let types = Btf::parse(&blob)?;
-        if types.id_of(FUNCTION, LOOP_HELPER.0)?.is_none() {
-            return Err(LoadError::NoFunction { name: LOOP_HELPER.0, since: LOOP_HELPER.1 });
+        if types.id_of(FUNCTION, YOUNGEST_HELPER.0)?.is_none() {
+            return Err(LoadError::NoFunction { name: YOUNGEST_HELPER.0, since: YOUNGEST_HELPER.1 });
         }
         let btf = hooks(&types)?;
         let mut code = PROBE.to_vec();
         let linked = link_functions(&mut code, &types)?;
         let mut constants = Plain(constants(&types, &linked)?);
-        if let Some(loaders) = for_pages {
-            match pages::find(loaders, (&types, &btf), &constants.0) {
+        if config.without_loop {
+            constants.0.has_loop = 0;
+        }
+        if let Some(loader) = for_pages {
+            match pages::find(loader, (&types, &btf), &constants.0) {
                 Ok(buffers) => constants.0.buffers = buffers,
                 Err(cause) => tracing::debug!(%cause, "buffers cannot be read where they are"),
             }
         }
+        let preemption =
+            linked.preemption(if config.hook == HookChoice::Fexit { Hook::Fexit } else { Hook::Tracepoint });
+        constants.0.second_at_sends = (preemption == Preemption::Held).into();
         let reads_directly = constants.0.buffers != Buffers::UNKNOWN;
         drop(types);
         drop(blob);
         sys::return_freed_memory();
-        loader.override_global(CONSTANTS, &constants, true);
-        for map in [names::SLOTS, names::PROCESSES, names::COUNTS, names::MARKS, names::FREE_SLOTS] {
-            loader.map_max_entries(map, config.max_processes);
-        }
-        let mut ebpf = loader.load(&code).map_err(LoadError::from_ebpf)?;
-        let counters =
-            Counters::take(&mut ebpf, config.max_processes).map_err(|error| LoadError::from_ebpf(error.into()))?;
-        let told = Told::take(&mut ebpf).map_err(|error| LoadError::from_ebpf(error.into()))?;
-        let mut attach = |hook: Hook| -> Result<Hook, LoadError> {
+        let object = |shards: u32| {
+            let mut constants = constants;
+            constants.0.response_shards = shards;
+            let mut loader = ready.take().unwrap_or_else(loader);
+            loader.override_global(CONSTANTS, &constants, true);
+            for map in [names::SLOTS, names::PROCESSES, names::COUNTS, names::MARKS, names::FREE_SLOTS] {
+                loader.map_max_entries(map, config.max_processes);
+            }
+            if constants.0.has_loop == 0 {
+                loader.map_max_entries(names::ROUNDS, MAX_ROUNDS);
+            }
+            for (map, entries) in responses::map_sizes(shards, config.max_processes) {
+                loader.map_max_entries(map, entries);
+            }
+            let mut code = code.clone();
+            if shards > 0 {
+                patch::link_tail_calls(&mut code).map_err(|error| LoadError::Other(error.to_string()))?;
+            }
+            loader.load(&code).map_err(LoadError::from_ebpf)
+        };
+        let (mut ebpf, sends, links) = responses::load(config, (&btf, preemption), object)?;
+        let mut objects = Objects::of(&ebpf).map_err(LoadError::descriptors)?;
+        objects.keep_links(links);
+        let counters = Counters::fresh(&objects, config.max_processes).map_err(LoadError::from_map)?;
+        // Ready before a request is counted: its response may want a series at once.
+        let responses = match sends {
+            Sends::Counted(_) => {
+                Some(ResponseCounters::fresh(&objects, config.max_processes).map_err(LoadError::from_map)?)
+            }
+            Sends::Off | Sends::Refused(_) => None,
+        };
+        let told = Told::take(&objects).map_err(LoadError::from_map)?;
+        let mut attach = |hook: Hook| -> Result<(Hook, Vec<OwnedFd>), LoadError> {
             if hook == Hook::Tracepoint && !linked.reads_buffers {
                 return Err(LoadError::no_function(KernelFunction::DynptrFromSkb));
             }
-            hook.attach_all(&mut ebpf, &btf, linked.preemption(hook))?;
-            Ok(hook)
+            Ok((hook, hook.attach_all(&mut ebpf, &btf, linked.preemption(hook))?))
         };
-        let hook = match config.hook {
+        let (hook, links) = match config.hook {
             HookChoice::Tracepoint | HookChoice::Dynptr => attach(Hook::Tracepoint)?,
             HookChoice::Fexit => attach(Hook::Fexit)?,
             HookChoice::Auto => match attach(Hook::Tracepoint) {
@@ -100,13 +146,40 @@ impl Kernel {
                 attached => attached?,
             },
         };
+        objects.keep_links(links);
+        if responses.is_some() {
+            match attach_unix_closes(&mut ebpf, &btf) {
+                Ok(link) => {
+                    objects.keep_links(vec![link]);
+                    told.unix_closes();
+                }
+                Err(cause) => tracing::debug!(%cause, "the ends of Unix connections are not seen"),
+            }
+            match hook.attach_answers(&mut ebpf, &btf) {
+                Ok(()) => told.unix_answers(),
+                Err(error) => tracing::warn!(%error, "responses over Unix sockets are not counted"),
+            }
+        }
         told.first_inode();
         if let Err(error) = mark_open_connections(&mut ebpf, &btf) {
             tracing::warn!(%error, "Unix connections older than the agent cannot be told from new ones");
         }
-        drop((btf, code));
+        objects.keep_programs(&ebpf).map_err(LoadError::descriptors)?;
+        drop((ebpf, btf, code));
         sys::return_freed_memory();
-        Ok(Self { ebpf, counters, told, hook, preemption: linked.preemption(hook), reads_directly })
+        let (preemption, layout) = (linked.preemption(hook), Self::layout_of(config));
+        Ok(Self {
+            objects,
+            counters,
+            told,
+            sends,
+            responses,
+            hook,
+            preemption,
+            reads_directly,
+            layout,
+            tls: config.tls,
+        })
     }
 
     /// Reads, and gives every process that holds a slot, also those that have counted nothing since the reading before.
@@ -125,7 +198,7 @@ impl Kernel {
     ///
     /// What the kernel said.
     pub fn has_state(&self, socket: &impl AsRawFd) -> io::Result<bool> {
-        let map = self.ebpf.map(names::CONNECTIONS).ok_or_else(|| io::Error::other("no map of connections"))?;
+        let map = self.objects.map(names::CONNECTIONS).map_err(io::Error::other)?;
         let states = SkStorage::<_, [u8; size_of::<Connection>()]>::try_from(map).map_err(io::Error::other)?;
         match states.get(socket, 0) {
             Ok(_) => Ok(true),
@@ -134,23 +207,83 @@ impl Kernel {
         }
     }
 
+    /// Responses of all processes that hold a slot; `None` where they are not counted. After [`Kernel::read_all`], which learns who holds
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn read_responses(&self) -> io::Result<Option<Responses>> {
+        let Some(counters) = &self.responses else { return Ok(None) };
+        let mut responses = counters.read_all(|slot| self.counters.holder_of(slot))?;
+        for (slot, key) in self.counters.slots() {
+            responses.outcomes.push((key, counters.outcome(slot)));
+        }
+        Ok(Some(responses))
+    }
+
+    /// Whether the ends of Unix connections are seen.
+    #[must_use]
+    pub fn sees_unix_closes(&self) -> bool {
+        self.told.sees_unix_closes()
+    }
+
+    /// Whether responses are counted, and how.
+    #[must_use]
+    pub const fn sends(&self) -> &Sends {
+        &self.sends
+    }
+
+    /// What the kernel notes of the program that sees sends; `None` where responses are not counted.
+    ///
+    /// # Errors
+    ///
+    /// What reading /proc said.
+    pub fn send_statistics(&self) -> io::Result<Option<ProgramStatistics>> {
+        let Sends::Counted(hook) = self.sends else { return Ok(None) };
+        let [sends, _] = responses::programs(hook);
+        self.statistics_of(sends).map(Some)
+    }
+
+    /// How many instructions the verifier looked at in each program that responses need.
+    #[must_use]
+    pub fn verified_for_responses(&self) -> Vec<(&'static str, u32)> {
+        let Sends::Counted(hook) = self.sends else { return Vec::new() };
+        let [sends, ends] = responses::programs(hook);
+        // What takes over is the same program again, and was loaded where that is needed.
+        [sends, ends]
+            .into_iter()
+            .flatten()
+            .chain(&[self.hook.answers(), UNIX_CLOSES])
+            .filter_map(|name| Some((*name, self.statistics(name).ok()?.verified_instructions)))
+            .collect()
+    }
+
     /// What the kernel notes of the probe itself.
     ///
     /// # Errors
     ///
     /// What reading /proc said.
     pub fn program_statistics(&self) -> io::Result<ProgramStatistics> {
-        let statistics = |name| program_statistics(self.ebpf.program(name).ok_or(ErrorKindMissing)?);
-        let [first, second] = self.hook.programs();
-        let mut sum = statistics(first)?;
-        if self.preemption == Preemption::Held {
-            let second = statistics(second)?;
+        self.statistics_of(self.hook.programs())
+    }
+
+    /// Of a program, and the one that takes over where the kernel may skip it.
+    fn statistics_of(&self, [first, second]: &[&str; 2]) -> io::Result<ProgramStatistics> {
+        let mut sum = self.statistics(first)?;
+        // It is loaded where it is needed.
+        if self.objects.program(second).is_some() {
+            let second = self.statistics(second)?;
             // What one skipped the other has seen, so that no more are lost than the lesser number.
             sum.skipped_calls = sum.skipped_calls.min(second.skipped_calls);
             sum.run_time_ns += second.run_time_ns;
             sum.verified_instructions = sum.verified_instructions.max(second.verified_instructions);
         }
         Ok(sum)
+    }
+
+    fn statistics(&self, program: &str) -> io::Result<ProgramStatistics> {
+        statistics_of(self.objects.program(program).ok_or(ErrorKindMissing)?)
     }
 }
 
@@ -159,10 +292,32 @@ impl Probe for Kernel {
         self.told.room();
         let ProgramStatistics { skipped_calls, runs, run_time_ns, .. } = self.program_statistics()?;
         let program = ProgramRuns { calls: runs, time: Duration::from_nanos(run_time_ns) };
-        Ok(Reading { program, ..self.counters.read(at, skipped_calls, ended)? })
+        // Before the requests: of no process are there more responses.
+        let counters = &self.counters;
+        let responses = self.responses.as_mut().map(|responses| responses.read(|slot| counters.holder_of(slot)));
+        let mut responses = responses.transpose()?;
+        let read = self.counters.read(at, skipped_calls, ended);
+        if read.is_err()
+            && let Some(responses) = &mut self.responses
+        {
+            responses.again();
+        }
+        let reading = read?;
+        if let (Some(counters), Some(responses)) = (&self.responses, &mut responses) {
+            // Those of the slots that were marked, as those are in which the probe notes an outcome.
+            let slots = reading.processes.iter().filter_map(|of| Some((of.key, self.counters.slot_of(&of.key)?)));
+            responses.outcomes.extend(slots.map(|(key, slot)| (key, counters.outcome(slot))));
+        }
+        Ok(Reading { program, responses, ..reading })
     }
 
     fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()> {
+        let Some(responses) = &mut self.responses else { return self.counters.release(ended) };
+        let slots: Vec<u32> = ended.iter().filter_map(|key| self.counters.slot_of(key)).collect();
+        for slot in &slots {
+            self.counters.forget_process(*slot)?;
+        }
+        responses.release(&slots)?;
         self.counters.release(ended)
     }
 
@@ -182,5 +337,25 @@ impl Probe for Kernel {
             Hook::Fexit => "user-memory reader",
         };
         format!("{}, {reader}, {preemption}", self.hook.name())
+    }
+
+    fn plaintext(&self) -> Option<Result<Box<dyn Plaintext>, String>> {
+        self.read_tls().map(|read| read.map_err(|error| error.to_string()))
+    }
+
+    fn layout(&self) -> Option<String> {
+        Some(self.layout.clone())
+    }
+
+    fn hand_over(&self) -> io::Result<Handed> {
+        self.handed()
+    }
+
+    fn responses(&self) -> Counted {
+        match &self.sends {
+            Sends::Counted(hook) => Counted::At(hook.name()),
+            Sends::Off => Counted::Off,
+            Sends::Refused(cause) => Counted::Refused(cause.to_string()),
+        }
     }
 }

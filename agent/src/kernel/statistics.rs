@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use aya::programs::Program;
 
@@ -28,10 +28,14 @@ impl From<ErrorKindMissing> for io::Error {
     }
 }
 
-/// `recursion_misses` is shown in the program's fdinfo only.
+/// Of a program that aya has loaded.
 pub fn program_statistics(program: &Program) -> io::Result<ProgramStatistics> {
-    let fd = program.fd().map_err(io::Error::other)?;
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))?;
+    statistics_of(program.fd().map_err(io::Error::other)?.as_fd())
+}
+
+/// `recursion_misses` is shown in the program's fdinfo only.
+pub fn statistics_of(program: BorrowedFd<'_>) -> io::Result<ProgramStatistics> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
     let mut statistics = ProgramStatistics::default();
     for line in text.lines() {
         let Some((name, value)) = line.split_once(':') else { continue };

@@ -3,7 +3,7 @@
 use common::layout::KernelFunction;
 
 use super::btf::{Btf, FUNCTION, TYPEDEF};
-use super::constants::{LOOP_HELPER, describe, knows};
+use super::constants::{LOOP_HELPER, YOUNGEST_HELPER, describe, knows};
 use super::hook::{COPY_FUNCTION, TRACEPOINT};
 use super::{LoadError, error};
 
@@ -59,6 +59,6 @@ pub fn survey() -> Result<Survey, LoadError> {
             Piece { name: format!("tracepoint {TRACEPOINT}"), is_there: tracepoint },
             Piece { name: format!("fexit {COPY_FUNCTION}"), is_there: has(COPY_FUNCTION, FUNCTION) },
         ],
-        functions: own.chain([function(LOOP_HELPER.0, LOOP_HELPER.1)]).collect(),
+        functions: own.chain([YOUNGEST_HELPER, LOOP_HELPER].map(|(name, since)| function(name, since))).collect(),
     })
 }

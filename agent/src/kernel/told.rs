@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::Ordering;
 
-use aya::Ebpf;
-use aya::maps::{Map, MapError};
+use aya::maps::MapError;
 use common::maps::{names, told};
 use rustix::fs::fstat;
 use rustix::net::{AddressFamily, SocketType, socket};
 
-use super::counters::take;
 use super::memory;
+use super::objects::Objects;
 use super::sys::MappedArray;
 
 /// The kernel hands a CPU so many inode numbers at a time (`LAST_INO_BATCH`, fs/inode.c).
@@ -24,11 +23,8 @@ pub(super) struct Told(MappedArray);
 
 impl Told {
     /// Takes the map over, and says how much room there is: before the probe is attached.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
-        let Map::Array(map) = take(ebpf, names::TOLD)? else {
-            return Err(MapError::IoError(io::Error::other("what is told is no array")));
-        };
-        let told = Self(MappedArray::map(map, told::COUNT as usize).map_err(MapError::IoError)?);
+    pub(super) fn take(objects: &Objects) -> Result<Self, MapError> {
+        let told = Self(objects.mapped(names::TOLD, told::COUNT as usize)?);
         told.room();
         Ok(told)
     }
@@ -39,6 +35,20 @@ impl Told {
             Ok(number) => self.set(told::FIRST_INODE, number.into()),
             Err(error) => tracing::warn!(%error, "connections that are no HTTP cost memory, as old ones do"),
         }
+    }
+
+    /// Once the programs that look at responses over Unix sockets are loaded.
+    pub(super) fn unix_answers(&self) {
+        self.set(told::UNIX_ANSWERS, 1);
+    }
+
+    /// The same, of the one that sees them close.
+    pub(super) fn unix_closes(&self) {
+        self.set(told::UNIX_CLOSES, 1);
+    }
+
+    pub(super) fn sees_unix_closes(&self) -> bool {
+        self.0.values().get(told::UNIX_CLOSES as usize).is_some_and(|told| told.load(Ordering::Relaxed) != 0)
     }
 
     /// Once a tick.

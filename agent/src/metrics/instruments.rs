@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use serde::{Deserialize, Serialize};
 
 /// Shared by whoever notes and whoever renders; a clone is the same instruments.
 #[derive(Clone, Debug)]
@@ -23,6 +24,30 @@ pub struct Instruments {
     pub scope_hangups: Counter,
     /// Scrapes of the metrics.
     pub scrapes: Counter,
+}
+
+/// What of it is handed to the next agent.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Noted {
+    scope_polls: u64,
+    scope_hangups: u64,
+    scrapes: u64,
+}
+
+impl Instruments {
+    /// What another agent goes on with. Histograms and gauges begin anew.
+    #[must_use]
+    pub fn noted(&self) -> Noted {
+        let (scope_polls, scope_hangups) = (self.scope_polls.get(), self.scope_hangups.get());
+        Noted { scope_polls, scope_hangups, scrapes: self.scrapes.get() }
+    }
+
+    /// Goes on where another agent's ended.
+    pub fn resume(&self, noted: Noted) {
+        self.scope_polls.inc_by(noted.scope_polls);
+        self.scope_hangups.inc_by(noted.scope_hangups);
+        self.scrapes.inc_by(noted.scrapes);
+    }
 }
 
 impl Default for Instruments {

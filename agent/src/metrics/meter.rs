@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use super::format::Format;
 use super::instruments::Instruments;
+use super::labels::Grouping;
 use super::render::{Facts, Observed, Scrape};
 use super::server::Render;
-use super::tally::{Grouping, Tally};
+use super::tally::{CarriedMeter, Tally};
 use crate::counting::snapshot::Snapshot;
 use crate::counting::tick::TICK;
 use crate::pods::index::Pods;
@@ -38,6 +39,20 @@ impl Meter {
     pub fn new(grouping: Grouping, before: Arc<Snapshot>, instruments: Instruments) -> Self {
         let last = Last { snapshot: before, tally: Tally::new(grouping), pods: 0, refused_pods: 0 };
         Self { instruments, last: Arc::new(Mutex::new(last)) }
+    }
+
+    /// Goes on where another agent's ended.
+    #[must_use]
+    pub fn resumed(self, carried: CarriedMeter) -> Self {
+        self.instruments.resume(carried.noted);
+        lock(&self.last).tally.resume(carried.tally);
+        self
+    }
+
+    /// What another agent goes on with.
+    #[must_use]
+    pub fn carried(&self) -> CarriedMeter {
+        CarriedMeter { tally: lock(&self.last).tally.carried(), noted: self.instruments.noted() }
     }
 
     /// What is observed whenever it is asked.
@@ -109,6 +124,7 @@ fn lock<T>(last: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counting::responses::Counted;
     use crate::counting::snapshot::tests_support::{process, snapshot};
 
     #[test]
@@ -120,7 +136,10 @@ mod tests {
             kernel: "6.18".into(),
             probe: "probe".into(),
             started: jiff::Timestamp::UNIX_EPOCH,
+            counted: Counted::At("hook".into()),
             max_processes: 1,
+            started_from: ("nothing", &["nothing"]),
+            handovers: 0,
         };
         let render = meter.exposition(facts, || ("off", &["off"]));
         let tick = |sequence, requests| {

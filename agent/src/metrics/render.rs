@@ -19,9 +19,12 @@ use prometheus_client::registry::Registry;
 use super::catalog::{self, Kind, Metric};
 use super::format::Format;
 use super::instruments::Instruments;
-use super::tally::{Labels, MAX_SERIES, OTHER, Totals};
+use super::labels::{Labels, OTHER};
+use super::tally::{MAX_SERIES, Totals};
 use crate::counting::counts::requests;
+use crate::counting::plaintext::Reading;
 use crate::counting::rates::Located;
+use crate::counting::responses::Counted;
 use crate::counting::snapshot::Snapshot;
 use crate::counting::summary;
 
@@ -36,8 +39,14 @@ pub struct Facts {
     pub probe: String,
     /// When the agent began to count.
     pub started: Timestamp,
+    /// Whether responses are counted.
+    pub counted: Counted,
     /// How many processes can be counted at a time.
     pub max_processes: u32,
+    /// What counts started from, and what they may have.
+    pub started_from: (&'static str, &'static [&'static str]),
+    /// How many agents have handed over since the first.
+    pub handovers: u64,
 }
 
 /// What one tick brought, all of the same moment.
@@ -87,6 +96,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(encoder);
         self.requests(&mut out)?;
+        self.responses(&mut out)?;
         self.agent(&mut out)?;
         self.certainty(&mut out)?;
         self.bounds(&mut out)?;
@@ -100,23 +110,46 @@ impl Scrape {
     fn requests(&self, out: &mut Out<'_>) -> fmt::Result {
         let totals = &self.observed.totals;
         let other = Labels { namespace: OTHER.into(), ..Labels::default() };
-        let mut series: Vec<_> = totals.series.iter().map(|(labels, series)| (&**labels, &series.counts)).collect();
+        let series = totals.requests.series.iter().map(|(labels, series)| (&**labels, &series.counts));
+        let mut series: Vec<_> = series.collect();
         series.sort_unstable_by_key(|(labels, _)| *labels);
-        series.push((&other, &totals.other));
-        let lines = series.into_iter().flat_map(|(labels, counts)| {
+        series.push((&other, &totals.requests.other));
+        let lines = series.iter().flat_map(|(labels, counts)| {
             counted(counts).map(move |(version, count)| (Line { labels, version: version.name() }, count))
         });
         out.counters(&catalog::REQUESTS, lines)?;
         out.counters(&catalog::NODE, by_version(&self.observed.snapshot.totals))?;
-        out.counters(&catalog::RETIRED, by_version(&totals.retired))?;
-        out.gauge(&catalog::WAITING, requests(&totals.waiting))
+        out.counters(&catalog::RETIRED, by_version(&totals.requests.retired))?;
+        out.gauge(&catalog::WAITING, requests(&totals.waiting))?;
+        let mut tls = |metric: &'static Metric, of_node: &'static Metric, count: fn(&Counts) -> u64| {
+            let some = series.iter().filter(|(_, counts)| count(counts) > 0);
+            let lines = some.map(|(labels, counts)| (Line { labels, version: "" }, count(counts)));
+            out.counters(metric, lines)?;
+            out.counter(of_node, count(&self.observed.snapshot.totals))
+        };
+        tls(&catalog::TLS, &catalog::NODE_TLS, |counts| counts.tls_connections)?;
+        tls(&catalog::TLS_SESSIONS, &catalog::NODE_TLS_SESSIONS, |counts| counts.tls_sessions)?;
+        self.plaintext(out)
+    }
+
+    fn plaintext(&self, out: &mut Out<'_>) -> fmt::Result {
+        let plain = &*self.observed.snapshot.plain;
+        out.gauge(&catalog::TLS_READ, plain.read)?;
+        let unread = plain.unread.iter().map(|(reason, processes)| ([("reason", *reason)], *processes));
+        out.gauges(&catalog::TLS_UNREAD, unread)?;
+        let current = plain.reading.name();
+        let states = Reading::NAMES.iter().map(|state| ([("state", *state)], u32::from(*state == current)));
+        out.gauges(&catalog::TLS_STATE, states)
     }
 
     fn agent(&self, out: &mut Out<'_>) -> fmt::Result {
-        let Facts { kernel, probe, started, .. } = &*self.facts;
+        let Facts { kernel, probe, started, started_from: (current, origins), .. } = &*self.facts;
         let build = [("version", env!("CARGO_PKG_VERSION")), ("kernel_release", kernel), ("probe", probe)];
         out.family(&catalog::BUILD)?.encode_info(&build)?;
         out.gauge(&catalog::STARTED, seconds(*started))?;
+        out.counter(&catalog::HANDOVERS, self.facts.handovers)?;
+        let origins = origins.iter().map(|origin| ([("origin", *origin)], u32::from(origin == current)));
+        out.gauges(&catalog::STARTED_FROM, origins)?;
         out.gauge(&catalog::TICKED, self.observed.snapshot.at().map_or(0.0, seconds))
     }
 
@@ -141,9 +174,9 @@ impl Scrape {
         out.gauge(&catalog::SLOTS_USED, snapshot.slots_used)?;
         out.gauge(&catalog::SLOTS, self.facts.max_processes)?;
         out.counter(&catalog::GIVEN_UP, snapshot.given_up)?;
-        out.gauge(&catalog::SERIES, totals.series.len())?;
+        out.gauge(&catalog::SERIES, totals.requests.series.len())?;
         out.gauge(&catalog::SERIES_MAX, MAX_SERIES)?;
-        out.counter(&catalog::SERIES_RETIRED, totals.retired_series)
+        out.counter(&catalog::SERIES_RETIRED, totals.requests.retired_series)
     }
 
     fn costs(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -178,7 +211,7 @@ impl Scrape {
     }
 }
 
-/// The labels of one line of requests; those that are unknown are left out.
+/// The labels of one line of requests, or of TLS connections, which have no version; those that are unknown are left out.
 struct Line<'a> {
     labels: &'a Labels,
     version: &'static str,
@@ -253,6 +286,9 @@ impl Out<'_> {
         histogram.encode(self.family(metric)?)
     }
 }
+
+#[path = "render_responses.rs"]
+mod responses;
 
 #[cfg(test)]
 #[path = "render_tests.rs"]

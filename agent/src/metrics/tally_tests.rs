@@ -1,25 +1,30 @@
 //! What is added to which series, and that nothing is lost or counted twice. PURE.
+use std::collections::HashMap;
+
 use super::*;
 use crate::counting::counts::requests;
 use crate::counting::placing::{CONTAINER_WAIT_TICKS, MAX_WAITING, POD_WAIT_TICKS};
 use crate::counting::rates::Growth;
-use crate::counting::snapshot::tests_support::{placed, process, snapshot};
+use crate::counting::responses::count;
+use crate::counting::snapshot::tests_support::{kinds, placed, process, snapshot};
+use crate::counting::snapshot::{Process, Standing};
+use crate::metrics::bounded::{self, IDLE_TICKS};
 use crate::pods::cgroup::{ContainerId, PodUid, candidates};
 use crate::pods::index::{Container, ContainerKind, Pod};
 use common::maps::ProcessKey;
 
 /// A tick at which each of these processes received so much.
 fn tick(sequence: u64, grown: Vec<(Process, u64)>) -> Snapshot {
-    let growth = |(process, more)| Growth { process: Arc::new(process), counts: counts(more) };
+    let growth = |(process, more)| Growth { process: Arc::new(process), counts: counts(more), kinds: Vec::new() };
     Snapshot { sequence, grown: grown.into_iter().map(growth).collect(), ..snapshot(vec![]) }
 }
 
 fn counts(requests: u64) -> Counts {
-    Counts { requests: [0, requests, 0], unsynced: 0 }
+    Counts { requests: [0, requests, 0], ..Counts::default() }
 }
 
 fn tally(limit: usize) -> Tally {
-    Tally { limit, ..Tally::new(Grouping::Container) }
+    Tally { rooms: (Room::new(limit), Room::new(limit)), ..Tally::new(Grouping::Container) }
 }
 
 /// A tick while nobody asks for pods.
@@ -29,9 +34,9 @@ fn take(tally: &mut Tally, snapshot: &Snapshot) {
 
 /// `namespace/pod/container count` of every series, in order.
 fn lines(tally: &Tally) -> Vec<String> {
-    let mut series: Vec<_> = tally.totals.series.iter().collect();
+    let mut series: Vec<_> = tally.totals.requests.series.iter().collect();
     series.sort_unstable_by_key(|(labels, _)| (*labels).clone());
-    let line = |(labels, series): (&Arc<Labels>, &Series)| {
+    let line = |(labels, series): (&Arc<Labels>, &bounded::Series<Counts>)| {
         let Labels { namespace, pod, container, .. } = &**labels;
         format!("{namespace}/{pod}/{container} {}", requests(&series.counts))
     };
@@ -158,7 +163,8 @@ fn what_finds_no_room_to_wait_is_unknown_at_once() {
 fn processes_are_told_apart_if_asked() {
     let mut tally = Tally::new(Grouping::Process);
     take(&mut tally, &tick(1, vec![(web(1), 5), (web(2), 3)]));
-    let mut labels: Vec<_> = tally.totals.series.keys().map(|labels| (&*labels.pid, &*labels.command)).collect();
+    let mut labels: Vec<_> =
+        tally.totals.requests.series.keys().map(|labels| (&*labels.pid, &*labels.command)).collect();
     labels.sort_unstable();
     assert_eq!(labels, [("1", "server-1"), ("2", "server-2")]);
 }
@@ -168,9 +174,9 @@ fn what_finds_no_room_is_counted_as_other() {
     let mut tally = tally(2);
     let pods = |more| ["a", "b", "c", "d"].map(|name| (pod(name), more)).into();
     take(&mut tally, &tick(1, pods(1)));
-    assert_eq!((tally.totals.series.len(), requests(&tally.totals.other)), (2, 2));
+    assert_eq!((tally.totals.requests.series.len(), requests(&tally.totals.requests.other)), (2, 2));
     take(&mut tally, &tick(2, pods(2)));
-    assert_eq!((tally.totals.series.len(), requests(&tally.totals.other)), (2, 6));
+    assert_eq!((tally.totals.requests.series.len(), requests(&tally.totals.requests.other)), (2, 6));
 }
 
 #[test]
@@ -180,13 +186,13 @@ fn at_the_limit_idle_series_make_room() {
     // Not before its time.
     let late = IDLE_TICKS;
     take(&mut tally, &tick(late, vec![(pod("busy"), 1), (pod("new"), 1)]));
-    assert_eq!((lines(&tally).len(), requests(&tally.totals.other)), (2, 1));
+    assert_eq!((lines(&tally).len(), requests(&tally.totals.requests.other)), (2, 1));
     take(&mut tally, &tick(late + 1, vec![(pod("new"), 3)]));
     assert_eq!(lines(&tally), ["shop/busy/ 2", "shop/new/ 3"]);
-    assert_eq!((requests(&tally.totals.retired), tally.totals.retired_series), (5, 1));
+    assert_eq!((requests(&tally.totals.requests.retired), tally.totals.requests.retired_series), (5, 1));
     // The one that made room goes on at what is new.
     take(&mut tally, &tick(late + 2, vec![(pod("old"), 1)]));
-    assert_eq!(requests(&tally.totals.other), 2);
+    assert_eq!(requests(&tally.totals.requests.other), 2);
 }
 
 #[test]
@@ -196,7 +202,7 @@ fn at_the_limit_the_dead_go_first_for_those_that_live() {
     let taken = |tally: &mut Tally, sequence, lives: &[&str], grow: &[&str]| {
         let grown = grow.iter().map(|name| (pod(name), 1)).collect();
         tally.take(&Snapshot { processes: living(lives), ..tick(sequence, grown) }, &Pods::default());
-        (lines(tally).join(", "), requests(&tally.totals.other), tally.totals.retired_series)
+        (lines(tally).join(", "), requests(&tally.totals.requests.other), tally.totals.requests.retired_series)
     };
     let lives = ["a", "b"];
     assert_eq!(taken(&mut tally, 1, &lives, &["a", "dead-1"]).1, 0);
@@ -208,7 +214,7 @@ fn at_the_limit_the_dead_go_first_for_those_that_live() {
     assert_eq!(taken(&mut tally, 5, &["a", "b", "c"], &["c"]).0, "shop/a/ 1, shop/b/ 1, shop/c/ 1");
     // All live: what is new finds no room.
     assert_eq!(taken(&mut tally, 6, &["a", "b", "c", "d"], &["d"]).1, 2);
-    assert_eq!(requests(&tally.totals.retired), 2);
+    assert_eq!(requests(&tally.totals.requests.retired), 2);
 }
 
 #[test]
@@ -231,16 +237,78 @@ proptest::proptest! {
             expected += events.iter().map(|(_, more)| more).sum::<u64>();
             take(&mut tally, &tick(sequence, events.into_iter().map(|(name, more)| (pod(&format!("p{name}")), more)).collect()));
             let totals = tally.totals();
-            let series = totals.series.iter().map(|(labels, series)| (Arc::clone(labels), requests(&series.counts)));
+            let series = totals.requests.series.iter().map(|(labels, series)| (Arc::clone(labels), requests(&series.counts)));
             let now: HashMap<_, _> = series.collect();
-            proptest::prop_assert_eq!(now.values().sum::<u64>() + requests(&totals.other) + requests(&totals.retired), expected);
+            proptest::prop_assert_eq!(now.values().sum::<u64>() + requests(&totals.requests.other) + requests(&totals.requests.retired), expected);
             proptest::prop_assert!(now.len() <= 3);
             // Those that made room may be back within the same tick, from 0 on.
-            if totals.retired_series == retired {
+            if totals.requests.retired_series == retired {
                 proptest::prop_assert!(before.iter().all(|(labels, count)| now[labels] >= *count));
             }
-            retired = totals.retired_series;
+            retired = totals.requests.retired_series;
             before = now;
         }
     }
+}
+
+/// The process answered these, and received nothing.
+fn answers(process: Process, statuses: &[(u32, u64)]) -> Growth {
+    Growth { process: Arc::new(process), counts: Counts::default(), kinds: kinds(statuses, 3) }
+}
+
+fn responses(tally: &Tally) -> Vec<String> {
+    let mut series: Vec<_> = tally.totals.responses.series.iter().collect();
+    series.sort_unstable_by_key(|(labels, _)| (*labels).clone());
+    let line = |(labels, series): (&Arc<ResponseLabels>, &bounded::Series<_>)| {
+        format!(
+            "{}/{} {} {} {}",
+            labels.labels.namespace,
+            labels.labels.pod,
+            labels.method,
+            labels.status,
+            count(&series.counts)
+        )
+    };
+    series.into_iter().map(line).collect()
+}
+
+#[test]
+fn responses_have_a_series_for_each_status_and_wait_for_names_as_requests_do() {
+    let (mut tally, mut pods) = (tally(9), watched());
+    let waits = nameless(1, 'a', Standing::Awaited);
+    let grown = vec![answers(waits.clone(), &[(200, 2)]), answers(pod("web"), &[(200, 3), (500, 1)])];
+    tally.take(&Snapshot { grown, ..tick(1, vec![]) }, &pods);
+    tally.take(&Snapshot { grown: vec![answers(waits, &[(200, 1), (404, 1)])], ..tick(2, vec![]) }, &pods);
+    assert_eq!(
+        (responses(&tally), tally.totals.waiting_responses),
+        (vec!["shop/web GET 200 3".into(), "shop/web GET 500 1".into()], 4)
+    );
+    pods.apply(pod_1(Some('a')));
+    tally.take(&tick(3, vec![]), &pods);
+    let expected = ["shop/web GET 200 3", "shop/web GET 500 1", "shop/web-1 GET 200 3", "shop/web-1 GET 404 1"];
+    assert_eq!((responses(&tally), tally.totals.waiting_responses), (expected.map(str::to_owned).into(), 0));
+    assert_eq!(tally.totals.requests.series.len(), 0, "nothing was received");
+}
+
+#[test]
+fn responses_that_find_no_room_are_counted_as_other() {
+    let mut tally = tally(2);
+    let grown = vec![answers(pod("a"), &[(200, 1), (404, 2), (500, 3)])];
+    take(&mut tally, &Snapshot { grown, processes: [pod("a")].into_iter().collect(), ..tick(1, vec![]) });
+    assert_eq!((responses(&tally).len(), count(&tally.totals.responses.other)), (2, 3));
+}
+
+#[test]
+fn no_more_kinds_wait_than_there_is_room_for() {
+    let (mut tally, pods) = (tally(9), watched());
+    let all: Vec<_> = (0..MAX_WAITING as u32).map(|status| (status, 1)).collect();
+    let grown = vec![
+        answers(nameless(1, 'a', Standing::Awaited), &all),
+        answers(nameless(2, 'b', Standing::Awaited), &[(200, 7)]),
+    ];
+    tally.take(&Snapshot { grown, ..tick(1, vec![]) }, &pods);
+    assert_eq!(
+        (responses(&tally), tally.totals.waiting_responses),
+        (vec!["_unknown/ GET 200 7".into()], MAX_WAITING as u64)
+    );
 }

@@ -9,13 +9,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Text beyond this is not read. Each line is at most a path (4 096 bytes), and cgroup v1 has 13 controllers.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
 /// Nesting beyond this is cut: the innermost candidates are dropped.
 pub const MAX_CANDIDATES: usize = 8;
 
 /// A container's full id, 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContainerId([u8; 32]);
 
 impl ContainerId {
@@ -31,7 +33,7 @@ impl ContainerId {
 }
 
 /// A pod's UID as the API server gives it: a UUID.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodUid([u8; 16]);
 
 impl PodUid {
@@ -54,8 +56,23 @@ const MAX_HASH_BYTES: usize = 64;
 
 /// What stands for a static pod's UID: the hash of its file, 32 hexadecimal digits, or whatever UID the file gives it.
 /// Padded with NUL, and with `_` for each `-`, as systemd's unit names have it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ConfigHash([u8; MAX_HASH_BYTES]);
+
+impl From<ConfigHash> for String {
+    fn from(hash: ConfigHash) -> Self {
+        String::from_utf8_lossy(&hash.0).trim_end_matches('\0').to_owned()
+    }
+}
+
+impl TryFrom<String> for ConfigHash {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("no name of a static pod")
+    }
+}
 
 impl ConfigHash {
     /// Reads letters, digits, `.`, `-` and `_`.
@@ -79,7 +96,7 @@ impl ConfigHash {
 }
 
 /// What a cgroup path calls a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PodKey {
     /// A pod made through the API server.
     Uid(PodUid),
@@ -101,7 +118,7 @@ impl PodKey {
 }
 
 /// One pod or container that a path names. At least one of the two is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Candidate {
     /// The pod whose directory encloses the container.
     pub pod: Option<PodKey>,

@@ -38,20 +38,39 @@ pub async fn find_cluster(kubeconfig: Option<&Path>) -> Cluster {
 
 async fn by_kubeconfig(kubeconfig: Result<Kubeconfig, KubeconfigError>) -> Result<Config, KubeconfigError> {
     let kubeconfig = kubeconfig?;
-    let clusters = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
-    let named: Vec<Uri> = clusters.filter_map(|cluster| cluster.proxy_url.as_ref()?.parse().ok()).collect();
+    let named = named_proxy(&kubeconfig);
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    // A proxy that the kubeconfig names is meant for this server.
-    if !config.proxy_url.as_ref().is_some_and(|proxy| named.contains(proxy))
-        && goes_direct(&config.cluster_url, &Matcher::from_env())
-    {
-        config.proxy_url = None;
-    }
+    let proxy = match named {
+        // A proxy that the kubeconfig names is meant for this server.
+        Some(proxy) => Some(proxy),
+        None if goes_direct(&config.cluster_url, &Matcher::from_env()) => None,
+        None => proxy_of_environment(&config.cluster_url, |name| std::env::var(name).ok()),
+    };
+    // kube looks whether `NO_PROXY` has the proxy's own address.
+    config.proxy_url = match proxy {
+        Some(proxy) => Some(proxy.parse().map_err(KubeconfigError::ParseProxyUrl)?),
+        None => None,
+    };
     Ok(config)
 }
 
-/// Whether the environment's proxies are not for this server, as kubectl has it. kube compares `NO_PROXY` with the
-/// proxy's own address.
+/// The proxy that a kubeconfig names for the cluster of its current context.
+fn named_proxy(kubeconfig: &Kubeconfig) -> Option<String> {
+    let current = kubeconfig.current_context.as_ref()?;
+    let context = kubeconfig.contexts.iter().find(|context| context.name == *current)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter().find(|cluster| cluster.name == context.cluster)?.cluster.as_ref()?;
+    cluster.proxy_url.clone().filter(|proxy| !proxy.is_empty())
+}
+
+/// The proxy for servers of this scheme; HTTP where it names none, as kubectl has it.
+fn proxy_of_environment(server: &Uri, lookup: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let names =
+        if server.scheme_str() == Some("http") { ["HTTP_PROXY", "http_proxy"] } else { ["HTTPS_PROXY", "https_proxy"] };
+    let proxy = names.into_iter().find_map(|name| lookup(name).filter(|proxy| !proxy.is_empty()))?;
+    Some(if proxy.contains("://") { proxy } else { format!("http://{proxy}") })
+}
+
+/// Whether the environment's proxies are not for this server, as kubectl has it.
 fn goes_direct(server: &Uri, proxies: &Matcher) -> bool {
     let host = server.host().unwrap_or_default().trim_matches(['[', ']']);
     let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -80,6 +99,19 @@ mod tests {
     fn check(server: &str, no_proxy: &str, expected: bool) {
         let proxies = Matcher::builder().https("http://proxy.example:3128").no(no_proxy).build();
         assert_eq!(goes_direct(&server.parse().unwrap(), &proxies), expected, "{server}, NO_PROXY={no_proxy}");
+    }
+
+    #[test]
+    fn the_environment_names_a_proxy_for_each_scheme() {
+        let of = |server: &'static str, set: &[(&str, &str)]| {
+            let value = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            proxy_of_environment(&Uri::from_static(server), value)
+        };
+        let both = [("HTTP_PROXY", "http://a:1"), ("https_proxy", "socks5://b:2"), ("HTTPS_PROXY", "")];
+        assert_eq!(of("https://api.example", &both).as_deref(), Some("socks5://b:2"));
+        assert_eq!(of("http://api.example", &both).as_deref(), Some("http://a:1"));
+        assert_eq!(of("https://api.example", &both[..1]), None);
+        assert_eq!(of("https://api.example", &[("HTTPS_PROXY", "c:3")]).as_deref(), Some("http://c:3"));
     }
 
     #[test]

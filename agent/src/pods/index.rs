@@ -7,6 +7,8 @@ use crate::pods::cgroup::{Candidate, ConfigHash, ContainerId, PodKey, PodUid};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How long a deleted pod keeps its name: the last counts of its processes still belong to it.
 pub const DELETED_KEPT: Duration = Duration::from_secs(5 * 60);
 /// Deleted pods beyond this lose their names early, the oldest first: at 3 deletions a second after five minutes, at 10
@@ -18,7 +20,7 @@ pub const MAX_PODS: usize = 4_096;
 pub const MAX_CONTAINERS: usize = 64;
 
 /// In which list of the pod's status a container stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerKind {
     /// `containerStatuses`
     Regular,
@@ -29,7 +31,7 @@ pub enum ContainerKind {
 }
 
 /// A container that has or had an id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// Its name in the pod.
     pub name: Box<str>,
@@ -40,7 +42,7 @@ pub struct Container {
 }
 
 /// What is kept of a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// `metadata.uid`
     pub uid: PodUid,
@@ -114,6 +116,24 @@ impl Pods {
     #[must_use]
     pub fn new(is_nested: bool) -> Self {
         Self { is_nested, ..Self::default() }
+    }
+
+    /// What another agent on this node goes on with until it has a list of its own: each pod, and when it was deleted.
+    #[must_use]
+    pub fn carried(&self) -> Vec<(Pod, Option<Duration>)> {
+        let mut pods: Vec<_> = self.by_uid.values().map(|entry| (entry.pod.clone(), entry.deleted_at)).collect();
+        // In this order they are taken in.
+        pods.sort_by_key(|(_, deleted_at)| *deleted_at);
+        pods
+    }
+
+    /// Takes in what another agent knew.
+    pub fn resume(&mut self, pods: Vec<(Pod, Option<Duration>)>) {
+        for (pod, deleted_at) in pods {
+            let uid = pod.uid;
+            self.apply(pod);
+            deleted_at.into_iter().for_each(|at| self.delete(uid, at));
+        }
     }
 
     /// Whether somebody asks for pods: what is not known may be known later.

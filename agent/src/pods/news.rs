@@ -188,7 +188,8 @@ impl Trouble {
                 "check that a Kubernetes API server answers at this address, not a proxy; it is asked again"
             }
             Self::Configuration => {
-                "correct the service account's files, or the kubeconfig and the credential plugin that it names; they are asked again"
+                "correct the service account's files, or the kubeconfig and the credential plugin that it names, or the proxy (http, https or \
+                 socks5); they are asked again"
             }
         }
     }

@@ -27,6 +27,7 @@ pub fn of_client(error: &kube::Error) -> Option<Report> {
         E::Auth(_) | E::RustlsTls(_) | E::TlsRequired | E::InferConfig(_) | E::InferKubeconfig(_) => {
             Trouble::Configuration
         }
+        E::ProxyProtocolUnsupported { .. } => Trouble::Configuration,
         _ => Trouble::Unreachable,
     };
     Some(report(trouble, chain(error)))

@@ -158,7 +158,8 @@ impl PodWatch {
         }
     }
 
-    /// Follows one watcher until what it sends cannot be read: then an event is lost and only a fresh list helps.
+    /// Follows one watcher until what it sends cannot be read: then an event is lost and only a fresh list helps. Or until
+    /// its credentials are refused.
     async fn follow(&mut self, client: Client) {
         let events = watcher(Api::<PodObject>::all(client), self.selector.clone());
         let mut events = std::pin::pin!(events);
@@ -178,7 +179,9 @@ impl PodWatch {
                     let lost = match &report {
                         // An answer instead of an event, and kube would ask for that version for ever.
                         None => matches!(error, watcher::Error::WatchStartFailed(_)),
-                        Some(report) => report.trouble == Trouble::Garbage,
+                        // kube reads a token's file again when the wall clock says that a minute has passed: not for days, if that
+                        // was set back. A new client reads it, and asks a plugin for new credentials.
+                        Some(report) => matches!(report.trouble, Trouble::Garbage | Trouble::Unauthorized),
                     };
                     self.failed(report).await;
                     if lost {

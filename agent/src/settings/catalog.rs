@@ -47,7 +47,7 @@ pub const NO_COLOUR: Setting =
     Setting { name: "no-colour", variable: "NO_COLOR", value: None, default: "off", help: "no colours" };
 
 /// All settings, in the order of the help.
-pub const ALL: [Setting; 15] = [
+pub const ALL: [Setting; 17] = [
     CONFIG,
     PLUGINS_ROOT,
     setting("hostname", "NAME", "SCOPE_HOSTNAME", "the host's name", "this host as Scope calls it"),
@@ -93,6 +93,20 @@ pub const ALL: [Setting; 15] = [
         "SCOPE_HTTP_REQUESTS_HOOK",
         "auto",
         "where the probe reads: auto, tracepoint, dynptr or fexit",
+    ),
+    setting(
+        "responses",
+        "WHETHER",
+        "SCOPE_HTTP_REQUESTS_RESPONSES",
+        "auto",
+        "responses, durations: auto (where the kernel can) or off",
+    ),
+    setting(
+        "tls",
+        "WHETHER",
+        "SCOPE_HTTP_REQUESTS_TLS",
+        "off",
+        "requests in TLS: off, auto, or auto,go (Go programs, too)",
     ),
     setting("max-processes", "NUMBER", "SCOPE_HTTP_REQUESTS_MAX_PROCESSES", "8192", "processes counted at a time"),
     setting(

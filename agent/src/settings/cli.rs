@@ -32,7 +32,6 @@ Examples:
   scope-http-requests --metrics-address 9464         count, with a live table, and metrics
   scope-http-requests top --by pod                   what the running agent counts, live
   scope-http-requests top --json | jq .rate          the same as a JSON line a second
-  scope-http-requests check                          why it does not work here
 
 A flag wins over its variable, and that over the file; docs/configuration.md lists them all.
 Exit codes: 0 ended by a signal or q, 64 usage, 69 cannot count, or another or no agent, 74 I/O.";
@@ -56,9 +55,19 @@ pub enum Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// How it is; again until all is well, for so long.
-    Health(Question, Duration),
+    Health(Question, Duration, Whose),
     /// For its report.
     Report,
+}
+
+/// Whose answer is believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whose {
+    /// That of whatever agent serves.
+    #[default]
+    Anyones,
+    /// That of one in the container of who asks: while pods are replaced, another one's may serve.
+    OfThisContainer,
 }
 
 /// How what the running agent counts is shown.
@@ -91,7 +100,9 @@ where
             let is_live = matches.get_one::<String>("what").is_some_and(|what| what == "live");
             let question = if is_live { Question::Live } else { Question::Ready };
             let wait = matches.get_one::<u64>("wait").copied().unwrap_or_default();
-            Ok(Call::Ask(Reach::of(matches, outside)?, Request::Health(question, Duration::from_secs(wait))))
+            let whose = if matches.get_flag("own") { Whose::OfThisContainer } else { Whose::Anyones };
+            let request = Request::Health(question, Duration::from_secs(wait), whose);
+            Ok(Call::Ask(Reach::of(matches, outside)?, request))
         }
         Some(("report", matches)) => Ok(Call::Ask(Reach::of(matches, outside)?, Request::Report)),
         Some(("top", matches)) => Ok(Call::Top(Reach::of(matches, outside)?, top(matches))),
@@ -151,6 +162,12 @@ pub fn command() -> Command {
                         .help("Ask again until it is well, for so long")
                         .value_parser(RangedU64ValueParser::<u64>::new().range(..=3600))
                         .default_value("0"),
+                )
+                .arg(
+                    Arg::new("own")
+                        .long("own")
+                        .help("Believe only an agent of this very container, as while pods are replaced")
+                        .action(ArgAction::SetTrue),
                 )
                 .args(asking_flags()),
         )

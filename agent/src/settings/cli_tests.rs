@@ -24,8 +24,13 @@ fn each_command_is_what_it_says() {
     assert!(matches!(call("x check"), Ok(Call::Check(_, false))));
     let Ok(Call::Check(config, true)) = call("x check --hostname=a --json") else { panic!("no check") };
     assert_eq!(config.host.map(|host| host.to_string()).as_deref(), Some("a"));
-    assert!(matches!(call("x health live"), Ok(Call::Ask(_, Request::Health(Question::Live, Duration::ZERO)))));
-    let Ok(Call::Ask(_, Request::Health(Question::Ready, wait))) = call("x health ready --wait=20") else {
+    assert!(matches!(
+        call("x health live"),
+        Ok(Call::Ask(_, Request::Health(Question::Live, Duration::ZERO, Whose::Anyones)))
+    ));
+    let Ok(Call::Ask(_, Request::Health(Question::Ready, wait, Whose::OfThisContainer))) =
+        call("x health ready --own --wait=20")
+    else {
         panic!("no health")
     };
     assert_eq!(wait, Duration::from_secs(20));

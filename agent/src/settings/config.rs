@@ -9,7 +9,7 @@ pub use super::values::DEFAULT_LOG_LEVEL;
 use super::values::Values;
 use crate::counting::shown::Shown;
 use crate::kernel::ProbeConfig;
-use crate::metrics::tally::Grouping;
+use crate::metrics::labels::Grouping;
 use crate::scope::host::HostName;
 use crate::scope::plugin::PluginsRoot;
 use crate::scope::topologies::Topologies;
@@ -132,8 +132,8 @@ impl Config {
 #[must_use]
 pub fn probe_of_variables(lookup: impl Fn(&str) -> Option<String>) -> ProbeConfig {
     let matches = ArgMatches::default();
-    let mut values = Values::new(&matches, lookup);
-    let config = values.probe();
+    let mut values = Values::new(&matches, &lookup);
+    let config = ProbeConfig { without_loop: lookup("WITHOUT_LOOP").is_some(), ..values.probe() };
     assert!(values.errors.is_empty(), "{}", values.errors.join("\n"));
     config
 }

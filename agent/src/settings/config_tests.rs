@@ -1,6 +1,6 @@
 //! Rows for the configuration: arguments and environment in, configuration or all errors out. PURE.
 use super::*;
-use crate::kernel::HookChoice;
+use crate::kernel::{HookChoice, ResponseChoice, TlsChoice};
 use crate::settings::cli::{self, Call};
 use std::ffi::OsString;
 
@@ -45,7 +45,13 @@ fn without_anything_the_defaults_hold() {
         node: None,
         metrics_address: None,
         metrics_by: Grouping::Container,
-        probe: ProbeConfig { hook: HookChoice::Auto, max_processes: 8192 },
+        probe: ProbeConfig {
+            hook: HookChoice::Auto,
+            max_processes: 8192,
+            responses: ResponseChoice::Auto,
+            tls: TlsChoice::Off,
+            without_loop: false,
+        },
         kubeconfig: None,
         topologies: Topologies::ALL,
         shown: Shown::All,
@@ -188,6 +194,14 @@ fn a_flag_beats_its_variable_and_that_beats_the_file() {
     check_file((&[], &[], "topologies: [pod]"), |config| config.topologies, Topologies::parse("pod").unwrap());
     check_file((&[], &[], "plugins-root: /p"), |config| config.plugins_root.path, "/p".into());
     check_file((&[], &[], "max-processes: 9"), |config| config.probe.max_processes, 9);
+    let responses = |config: Config| config.probe.responses;
+    check_file((&[], &[], "hostname: a"), responses, ResponseChoice::Auto);
+    for file in ["responses: off", "responses: 'off'"] {
+        check_file((&[], &[], file), responses, ResponseChoice::Off);
+    }
+    let variable = [("SCOPE_HTTP_REQUESTS_RESPONSES", "auto")];
+    check_file((&[], &variable, "responses: off"), responses, ResponseChoice::Auto);
+    check_file((&["--responses=off"], &variable, ""), responses, ResponseChoice::Off);
     check_file((&["--no-terminal"], &[], "terminal: always"), |config| config.terminal, When::Never);
     let colour = |config: Config| config.colour;
     check_file((&[], &[], "no-colour: true"), colour, false);

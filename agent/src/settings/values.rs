@@ -9,7 +9,7 @@ use clap::ArgMatches;
 use common::maps::MAX_PROCESSES;
 
 use super::catalog::{self, CONFIG, NO_COLOUR, PLUGINS_ROOT, Setting};
-use crate::kernel::{HookChoice, ProbeConfig};
+use crate::kernel::{HookChoice, ProbeConfig, ResponseChoice, TlsChoice};
 use crate::scope::host::HostName;
 use crate::scope::plugin::{DEFAULT_PLUGINS_ROOT, PluginsRoot};
 use crate::scope::topologies::Topologies;
@@ -133,6 +133,10 @@ impl<'a, L: Fn(&str) -> Option<String>> Values<'a, L> {
                 ],
             ),
             max_processes: self.max_processes(),
+            responses: self.one_of("responses", &[("auto", ResponseChoice::Auto), ("off", ResponseChoice::Off)]),
+            tls: self
+                .one_of("tls", &[("off", TlsChoice::Off), ("auto", TlsChoice::Auto), ("auto,go", TlsChoice::AutoGo)]),
+            without_loop: false,
         }
     }
 
@@ -193,7 +197,9 @@ impl<'a, L: Fn(&str) -> Option<String>> Values<'a, L> {
 
     pub fn one_of<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> T {
         let Some((source, value)) = self.value(name) else { return choices[0].1 };
-        if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == value) {
+        // YAML makes `false` of a bare `off`.
+        let means = |name: &str| name == value || (name == "off" && value == "false");
+        if let Some((_, choice)) = choices.iter().find(|(name, _)| means(name)) {
             return *choice;
         }
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();

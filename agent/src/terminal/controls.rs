@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use crate::counting::answered::Answered;
 use crate::counting::overview::{Grouping, Row};
 
 /// Longer filters match nothing anyway.
@@ -19,13 +20,19 @@ pub enum Sort {
     Rate,
     /// Requests since the agent began to count, the most first.
     Total,
+    /// Errors per second, the most first.
+    Errors,
+    /// The median duration, the longest first.
+    P50,
+    /// The 99th percentile of durations, the longest first.
+    P99,
     /// Name, as in a dictionary.
     Name,
 }
 
 impl Sort {
     /// All of them, in the order in which `s` goes through them.
-    pub const ALL: [Self; 3] = [Self::Rate, Self::Total, Self::Name];
+    pub const ALL: [Self; 6] = [Self::Rate, Self::Total, Self::Errors, Self::P50, Self::P99, Self::Name];
 
     /// Its name in flags.
     #[must_use]
@@ -33,6 +40,9 @@ impl Sort {
         match self {
             Self::Rate => "rate",
             Self::Total => "total",
+            Self::Errors => "errors",
+            Self::P50 => "p50",
+            Self::P99 => "p99",
             Self::Name => "name",
         }
     }
@@ -43,9 +53,18 @@ impl Sort {
         match self {
             Self::Rate => rate.then(total).then_with(name),
             Self::Total => total.then(rate).then_with(name),
+            Self::Errors => descending(a, b, |answered| answered.error_rate).then(rate).then_with(name),
+            Self::P50 => descending(a, b, |answered| answered.p50.unwrap_or_default()).then(rate).then_with(name),
+            Self::P99 => descending(a, b, |answered| answered.p99.unwrap_or_default()).then(rate).then_with(name),
             Self::Name => name().then(rate),
         }
     }
+}
+
+/// Rows without responses come last.
+fn descending(a: &Row, b: &Row, of: impl Fn(&Answered) -> f32) -> Ordering {
+    let value = |row: &Row| row.answered.as_ref().map_or(-1.0, &of);
+    value(b).total_cmp(&value(a))
 }
 
 /// What is shown, and how.

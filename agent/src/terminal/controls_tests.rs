@@ -64,6 +64,24 @@ fn row(name: &str, pid: u32, rate: f32, total: u64) -> Row {
     Row { name: name.into(), pid: Some(pid), rate, total, pod: format!("pod-{pid}"), ..Row::default() }
 }
 
+#[test]
+fn rows_are_sorted_by_what_they_answered() {
+    let of = |pid, error_rate, p50, p99| {
+        let answered = Answered { error_rate, p50, p99, ..Answered::default() };
+        Row { answered: Some(answered), ..row("nginx", pid, pid as f32, 1) }
+    };
+    let rows = [
+        row("idle", 1, 9.0, 1),
+        of(2, 0.0, Some(0.1), Some(0.2)),
+        of(3, 5.0, Some(0.001), Some(3.0)),
+        of(4, 0.0, None, None),
+    ];
+    for (sort, expected) in [(Sort::Errors, [3, 4, 2, 1]), (Sort::P50, [2, 3, 4, 1]), (Sort::P99, [3, 2, 4, 1])] {
+        let controls = Controls { sort, ..Controls::default() };
+        assert_eq!(controls.apply(&rows).iter().filter_map(|row| row.pid).collect::<Vec<_>>(), expected, "{sort:?}");
+    }
+}
+
 #[track_caller]
 fn check_order(controls: Controls, expected: &[u32]) {
     let rows = [row("nginx", 1, 0.0, 9), row("apache", 2, 5.0, 5), row("node", 3, 0.0, 10), row("Apache", 4, 0.0, 9)];

@@ -16,8 +16,13 @@ use crate::counting::overview::Grouping;
 const MIDDLE: u16 = 56;
 /// From this width on there may be room for a sparkline.
 const WIDE: u16 = 76;
+/// From these widths on there is room for errors, for the 99th percentile, and for the median: what went wrong comes first.
+const ERRORS_FROM: u16 = 66;
+const P99_FROM: u16 = 76;
+const P50_FROM: u16 = 90;
 /// From this width on there is room for everything.
 const FULL: u16 = 110;
+const FULL_WITH_ANSWERS: u16 = 126;
 /// The name gets at least this before there is a sparkline.
 const NAME_WIDTH: u16 = 20;
 /// A sparkline that would be narrower than its title is left out.
@@ -28,10 +33,12 @@ const RATE_WIDTH: u16 = 10;
 const TOTAL_WIDTH: u16 = 14;
 const SHARE_WIDTH: u16 = 6;
 const UNSYNCED_WIDTH: u16 = 8;
+const ERRORS_WIDTH: u16 = 7;
+const DURATION_WIDTH: u16 = 7;
 
 /// Draws the view over the whole frame.
 pub(super) fn draw(frame: &mut Frame, view: &View) {
-    let head = view.facts.len() as u16 + 2;
+    let head = (view.facts.len() + usize::from(!view.tls.is_empty())) as u16 + 2;
     let foot = view.notices.len() as u16 + 1;
     let [head, table, foot] =
         Layout::vertical([Constraint::Length(head), Constraint::Min(1), Constraint::Length(foot)]).areas(frame.area());
@@ -45,7 +52,8 @@ fn draw_head(frame: &mut Frame, area: Rect, view: &View) {
     let title = Line::styled(view.title.as_str(), Style::new().add_modifier(Modifier::BOLD));
     let facts = view.facts.iter().map(|fact| Line::styled(fact.as_str(), faint()));
     let certainty = Line::styled(view.certainty.as_str(), certainty);
-    frame.render_widget(Text::from_iter([title].into_iter().chain(facts).chain([certainty])), area);
+    let tls = (!view.tls.is_empty()).then(|| Line::styled(view.tls.as_str(), warning(view)));
+    frame.render_widget(Text::from_iter([title].into_iter().chain(facts).chain([certainty]).chain(tls)), area);
 }
 
 /// A column of the table.
@@ -72,7 +80,15 @@ fn columns(width: u16, view: &View) -> Vec<Column> {
         columns.insert(0, column(NUMBER_WIDTH, number, |line, _, _| right(&line.number)));
         columns.push(column(SHARE_WIDTH, "SHARE", |line, _, _| right(&line.share)));
     }
-    if width >= FULL {
+    if view.answers {
+        let answers = [
+            (ERRORS_FROM, column(ERRORS_WIDTH, &mark("ERR/S", Sort::Errors), errors_cell)),
+            (P50_FROM, column(DURATION_WIDTH, &mark("P50", Sort::P50), |line, _, _| right(&line.p50))),
+            (P99_FROM, column(DURATION_WIDTH, &mark("P99", Sort::P99), |line, _, _| right(&line.p99))),
+        ];
+        columns.extend(answers.into_iter().filter(|(from, _)| width >= *from).map(|(_, column)| column));
+    }
+    if width >= if view.answers { FULL_WITH_ANSWERS } else { FULL } {
         columns.push(column(UNSYNCED_WIDTH, "UNSYNCED", unsynced_cell));
     }
     let others: u16 = columns.iter().map(|column| column.width + 1).sum();
@@ -99,11 +115,13 @@ fn draw_table(frame: &mut Frame, area: Rect, view: &View) {
 }
 
 fn name_cell(line: &view::Line, view: &View, width: u16) -> Cell<'static> {
-    Cell::new(match view.by {
-        Grouping::Container => shortened_container(&line.name, width.into()),
-        Grouping::Process => shortened_command(&line.name, width.into()),
-        Grouping::Pod => shortened(&line.name, width.into()),
-    })
+    let width = usize::from(width).saturating_sub(line.mark.len());
+    let name = match view.by {
+        Grouping::Container => shortened_container(&line.name, width),
+        Grouping::Process => shortened_command(&line.name, width),
+        Grouping::Pod => shortened(&line.name, width),
+    };
+    Cell::new(name + line.mark)
 }
 
 fn rate_cell(line: &view::Line, view: &View, _: u16) -> Cell<'static> {
@@ -118,6 +136,10 @@ fn minute_cell(line: &view::Line, view: &View, width: u16) -> Cell<'static> {
 
 fn unsynced_cell(line: &view::Line, view: &View, _: u16) -> Cell<'static> {
     right(&line.unsynced).style(if line.unsynced == "0" { Style::new() } else { warning(view) })
+}
+
+fn errors_cell(line: &view::Line, view: &View, _: u16) -> Cell<'static> {
+    right(&line.errors).style(if line.fails { warning(view) } else { Style::new() })
 }
 
 fn draw_foot(frame: &mut Frame, area: Rect, view: &View) {

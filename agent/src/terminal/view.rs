@@ -5,6 +5,10 @@ use unicode_width::UnicodeWidthStr as _;
 use super::controls::{Controls, Sort};
 use crate::counting::history::LENGTH;
 use crate::counting::overview::{Grouping, Overview, Row};
+use crate::counting::quantile::BEYOND;
+
+/// Behind the name of what receives TLS, whose requests are not counted.
+pub(super) const TLS_MARK: &str = " *";
 
 /// How many lines are shown below the table.
 pub const NOTICES: usize = 3;
@@ -21,6 +25,8 @@ pub(super) struct View {
     /// How it is counted and where Scope finds it; nothing on a low screen.
     pub(super) facts: Vec<String>,
     pub(super) certainty: String,
+    /// What the mark means; empty where there is none.
+    pub(super) tls: String,
     pub(super) is_exact: bool,
     pub(super) by: Grouping,
     /// Columns that the longest name takes, shown or not.
@@ -28,6 +34,8 @@ pub(super) struct View {
     /// Titles of the first two columns.
     pub(super) titles: [&'static str; 2],
     pub(super) sort: Sort,
+    /// Whether responses are counted.
+    pub(super) answers: bool,
     pub(super) reversed: bool,
     pub(super) lines: Vec<Line>,
     pub(super) notices: Vec<String>,
@@ -41,6 +49,8 @@ pub(super) struct View {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
     pub(super) name: String,
+    /// Of what receives TLS, else empty.
+    pub(super) mark: &'static str,
     /// A process's PID, or the number of processes.
     pub(super) number: String,
     pub(super) rate: String,
@@ -49,6 +59,11 @@ pub(super) struct Line {
     pub(super) total: String,
     pub(super) share: String,
     pub(super) unsynced: String,
+    /// Errors a second.
+    pub(super) errors: String,
+    pub(super) fails: bool,
+    pub(super) p50: String,
+    pub(super) p99: String,
 }
 
 impl View {
@@ -65,10 +80,15 @@ impl View {
         let facts = if is_low {
             Vec::new()
         } else {
-            vec![format!("probe {}", overview.probe), format!("Scope {}", overview.socket)]
+            let responses = Some(&overview.responses).filter(|said| !said.is_empty());
+            let responses = responses.map(|said| format!("responses {said}"));
+            let ends = [format!("probe {}", overview.probe), format!("Scope {}", overview.socket)];
+            let [probe, scope] = ends;
+            [probe].into_iter().chain(responses).chain([scope]).collect()
         };
+        let tls = if overview.tls.is_empty() { String::new() } else { format!("{} {}", TLS_MARK.trim(), overview.tls) };
         // Beside rows there are title, certainty, the table's header and the foot.
-        let room = height.saturating_sub(4 + facts.len() + notices.len());
+        let room = height.saturating_sub(4 + facts.len() + usize::from(!tls.is_empty()) + notices.len());
         let table = overview.table(controls.by);
         let rows = controls.apply(&table.rows);
         let offset = controls.offset.min(rows.len().saturating_sub(room));
@@ -80,14 +100,16 @@ impl View {
             facts,
             is_exact: overview.exact,
             certainty: overview.certainty.clone(),
+            tls,
             by: controls.by,
-            widest: rows.iter().map(|row| row.name.width()).max().unwrap_or_default(),
+            widest: rows.iter().map(|row| row.name.width() + mark(row).width()).max().unwrap_or_default(),
             titles: match controls.by {
                 Grouping::Process => ["PROCESS", "PID"],
                 Grouping::Container => ["CONTAINER", "PROCS"],
                 Grouping::Pod => ["POD", "PROCS"],
             },
             sort: controls.sort,
+            answers: overview.answered.is_some(),
             reversed: controls.reversed,
             lines,
             notices,
@@ -96,6 +118,11 @@ impl View {
             colour,
         }
     }
+}
+
+/// Whether its requests in TLS are missing.
+pub(super) fn mark(row: &Row) -> &'static str {
+    if row.tls_connections == 0 || row.tls_sessions > 0 { "" } else { TLS_MARK }
 }
 
 fn title(overview: &Overview, paused: bool) -> String {
@@ -125,8 +152,14 @@ fn foot(controls: &Controls, hidden: usize) -> String {
 
 impl Line {
     fn new(row: &Row, all: f32) -> Self {
+        let answered = row.answered.as_ref();
         Self {
+            errors: answered.map_or_else(|| "-".to_owned(), |answered| format!("{:.1}", answered.error_rate)),
+            fails: answered.is_some_and(|answered| answered.error_rate > 0.0),
+            p50: duration(answered.and_then(|answered| answered.p50)),
+            p99: duration(answered.and_then(|answered| answered.p99)),
             name: row.name.clone(),
+            mark: mark(row),
             number: match row.pid {
                 Some(pid) => pid.to_string(),
                 None if row.processes == 0 => "-".to_owned(),
@@ -139,6 +172,21 @@ impl Line {
             share: share(row.rate, all),
             unsynced: grouped(row.unsynced),
         }
+    }
+}
+
+/// Three digits and a unit; beyond the last bucket's bound no more is known.
+pub(super) fn duration(seconds: Option<f32>) -> String {
+    let three = |number: f64, unit: &str| match number {
+        ..9.995 => format!("{number:.2}{unit}"),
+        ..99.95 => format!("{number:.1}{unit}"),
+        _ => format!("{number:.0}{unit}"),
+    };
+    match seconds.map(f64::from) {
+        None => "-".to_owned(),
+        Some(BEYOND..) => format!(">{BEYOND:.0}s"),
+        Some(seconds) if seconds < 0.9995 => three(seconds * 1e3, "ms"),
+        Some(seconds) => three(seconds, "s"),
     }
 }
 
@@ -191,6 +239,23 @@ mod tests {
         assert_eq!(sparkline(&[]), "");
         assert_eq!(sparkline(&[f32::NAN, f32::INFINITY, -1.0]).chars().count(), 3);
         assert_eq!(sparkline(&[1.0; 1000]).chars().count(), LENGTH);
+    }
+
+    #[test]
+    fn durations_have_three_digits() {
+        for (seconds, text) in [
+            (None, "-"),
+            (Some(0.0), "0.00ms"),
+            (Some(0.000_05), "0.05ms"),
+            (Some(0.001_234), "1.23ms"),
+            (Some(0.099_96), "100ms"),
+            (Some(0.999_4), "999ms"),
+            (Some(0.999_6), "1.00s"),
+            (Some(9.99), "9.99s"),
+            (Some(10.0), ">10s"),
+        ] {
+            assert_eq!(duration(seconds), text, "{seconds:?}");
+        }
     }
 
     #[test]

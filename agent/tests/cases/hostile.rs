@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
+use std::thread;
 
 use common::failure::Failure;
 
@@ -22,6 +23,10 @@ pub fn cases() -> Vec<Case> {
         }),
         Case::new("a body of requests behind a malformed length", lost(Failure::MalformedFraming, 2), move |_| {
             body_behind(two_lengths)
+        }),
+        Case::new("a target of 900 KiB is a request's", here(2), |_| target_of(900 << 10, "")),
+        Case::new("a target of 2 MiB, then a body of requests", lost(Failure::MalformedRequest, 1), |_| {
+            target_of(2 << 20, &GET.repeat(TOGETHER))
         }),
         Case::new("a server that answers with requests: its client receives none", here(1), |_| {
             let (mut client, mut server) = loopback()?;
@@ -56,6 +61,20 @@ fn body_behind(oddity: &str) -> io::Result<()> {
         ends.0.read_exact(&mut [0; ANSWER.len()])?;
     }
     Ok(())
+}
+
+/// A request, one with a target of so many bytes, and this, to a server that reads 64 KiB at a time.
+fn target_of(length: usize, then: &str) -> io::Result<()> {
+    let mut ends = loopback()?;
+    exchange(&mut ends, GET.as_bytes())?;
+    let (mut client, mut server) = ends;
+    let stream = format!("GET /{} HTTP/1.1\r\n\r\n{then}", "a".repeat(length));
+    let mut left = stream.len();
+    let sending = thread::spawn(move || client.write_all(stream.as_bytes()));
+    while left > 0 {
+        left -= server.read(&mut vec![0; 64 << 10])?;
+    }
+    sending.join().expect("the sender does not panic")
 }
 
 /// What looks like requests, in one read.

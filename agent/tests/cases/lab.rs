@@ -8,9 +8,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent::counting::counts::{Pid, Reading};
-use agent::kernel::Kernel;
+use agent::counting::responses::Responses;
+use agent::counting::tick::Probe as _;
+use agent::kernel::{Kernel, LoadError, Sends, Uprobes};
+use common::exchange::Untold;
 use common::failure::Failure;
+use common::maps::ProcessKey;
 
+use crate::MOST_VERIFIED;
 use crate::harness::caught;
 
 /// What a case expects the probe to have counted since it began.
@@ -20,6 +25,10 @@ pub struct Expected {
     pub here: u64,
     /// Requests of processes that this one started.
     pub elsewhere: u64,
+    /// TLS connections of all of these.
+    pub tls: u64,
+    /// TLS sessions of all of these.
+    pub sessions: u64,
     /// Losses of the whole machine, by cause: other processes may add to them.
     pub losses: Vec<(Failure, u64)>,
     /// Connections of the whole machine that became certain again, likewise.
@@ -31,6 +40,10 @@ pub struct Expected {
 }
 
 impl Expected {
+    fn sum(&self) -> u64 {
+        self.here + self.elsewhere + self.tls
+    }
+
     fn is_met_by(&self, counted: &Counted) -> bool {
         // A connection that has carried no request belongs to no process yet.
         let of_nobody = [Failure::Joined, Failure::StorageFull, Failure::NoRequestLine];
@@ -38,7 +51,8 @@ impl Expected {
         let own: u64 = self.losses.iter().filter(|(cause, _)| is_own(*cause)).map(|(_, count)| count).sum();
         let losses = self.losses.iter().all(|(cause, count)| counted.failures[*cause as usize] >= *count);
         let few = self.fewer_than.iter().all(|(cause, count)| counted.failures[*cause as usize] < *count);
-        let requests = (counted.here, counted.elsewhere) == (self.here, self.elsewhere);
+        let requests = (counted.here, counted.elsewhere, counted.tls, counted.sessions)
+            == (self.here, self.elsewhere, self.tls, self.sessions);
         // What the kernel skipped is lost; that it is said is what can be asked for.
         let skipped = counted.skipped_calls > 0 && self.may_be_skipped;
         if skipped && counted.here <= self.here {
@@ -56,6 +70,11 @@ pub fn here(requests: u64) -> Expected {
 /// So many requests of other processes, and nothing else.
 pub fn elsewhere(requests: u64) -> Expected {
     Expected { elsewhere: requests, ..Expected::default() }
+}
+
+/// So many TLS connections of this process, and nothing else.
+pub fn tls(connections: u64) -> Expected {
+    Expected { tls: connections, ..Expected::default() }
 }
 
 /// What a case does.
@@ -83,6 +102,7 @@ pub struct Lab {
     kernel: Kernel,
     seen: Counted,
     expected: Option<Expected>,
+    uprobes: Option<Uprobes>,
 }
 
 /// Whether a process of this name is this binary, started again.
@@ -95,6 +115,8 @@ pub fn is_this_binary(command: &str) -> bool {
 struct Counted {
     here: u64,
     elsewhere: u64,
+    tls: u64,
+    sessions: u64,
     /// How often connections of this process became unsynced.
     unsynced: u64,
     failures: [u64; Failure::COUNT],
@@ -105,9 +127,13 @@ struct Counted {
 impl Counted {
     fn of(reading: &Reading) -> Self {
         let pid = Some(Pid(std::process::id()));
-        let (mut here, mut elsewhere, mut unsynced) = (0, 0, 0);
+        let (mut here, mut elsewhere, mut tls, mut sessions, mut unsynced) = (0, 0, 0, 0, 0);
         for process in &reading.processes {
             let requests = process.counts.requests.iter().sum::<u64>();
+            if process.pid == pid || is_this_binary(&process.command) {
+                tls += process.counts.tls_connections;
+                sessions += process.counts.tls_sessions;
+            }
             if process.pid == pid {
                 here += requests;
                 unsynced += process.counts.unsynced;
@@ -116,7 +142,7 @@ impl Counted {
             }
         }
         let Reading { failures, resynced, skipped_calls, .. } = *reading;
-        Self { here, elsewhere, unsynced, failures, resynced, skipped_calls }
+        Self { here, elsewhere, tls, sessions, unsynced, failures, resynced, skipped_calls }
     }
 
     fn since(&self, before: &Self) -> Self {
@@ -127,6 +153,8 @@ impl Counted {
         Self {
             here: self.here - before.here,
             elsewhere: self.elsewhere - before.elsewhere,
+            tls: self.tls - before.tls,
+            sessions: self.sessions - before.sessions,
             unsynced: self.unsynced - before.unsynced,
             failures,
             resynced: self.resynced - before.resynced,
@@ -137,7 +165,7 @@ impl Counted {
 
 impl Lab {
     pub fn new(kernel: Kernel) -> Self {
-        Self { kernel, seen: Counted::default(), expected: None }
+        Self { kernel, seen: Counted::default(), expected: None, uprobes: None }
     }
 
     /// What was counted since the last call.
@@ -154,6 +182,89 @@ impl Lab {
     /// What the running case expects, where it learns that only now.
     pub fn expect(&mut self, expected: Expected) {
         self.expected = Some(expected);
+    }
+
+    /// Calls of the probe that the kernel skipped so far, at receives and at sends.
+    pub fn skipped_calls(&mut self) -> io::Result<u64> {
+        let sends = self.kernel.send_statistics()?.map_or(0, |sends| sends.skipped_calls);
+        Ok(sends + self.read()?.skipped_calls)
+    }
+
+    /// The program for TLS libraries, loaded when it is first asked for.
+    pub fn uprobes(&mut self) -> io::Result<&mut Uprobes> {
+        let uprobes = match self.uprobes.take() {
+            Some(uprobes) => uprobes,
+            None => {
+                let uprobes = self.kernel.uprobes().map_err(|error| match error {
+                    LoadError::NoUprobes => io::Error::new(io::ErrorKind::Unsupported, error),
+                    error => io::Error::other(error),
+                })?;
+                let verified = uprobes.statistics()?.verified_instructions;
+                println!("verified instructions of tls: {verified}");
+                if verified > MOST_VERIFIED {
+                    return Err(io::Error::other(format!("more than {MOST_VERIFIED} verified instructions of tls")));
+                }
+                uprobes
+            }
+        };
+        Ok(self.uprobes.insert(uprobes))
+    }
+
+    /// Whether responses are counted here.
+    pub fn counts_responses(&self) -> bool {
+        matches!(self.kernel.sends(), Sends::Counted(_))
+    }
+
+    /// Whether the ends of Unix connections are seen here.
+    pub fn sees_unix_closes(&self) -> bool {
+        self.kernel.sees_unix_closes()
+    }
+
+    /// Responses of all processes, and who this one is; `None` where they are not counted.
+    pub fn responses(&mut self) -> io::Result<Option<(Responses, ProcessKey)>> {
+        let pid = Some(Pid(std::process::id()));
+        let reading = self.read()?;
+        let own = reading.processes.iter().find(|process| process.pid == pid);
+        let key = own.map_or_else(ProcessKey::default, |process| process.key);
+        Ok(self.kernel.read_responses()?.map(|responses| (responses, key)))
+    }
+
+    /// The same; an error where they are not counted.
+    pub fn need_responses(&mut self) -> io::Result<(Responses, ProcessKey)> {
+        let unsupported = || io::Error::new(io::ErrorKind::Unsupported, "this kernel tells nothing of sends");
+        self.responses()?.ok_or_else(unsupported)
+    }
+
+    /// The process with this PID as the kernel knows it, if it has counted; the youngest.
+    pub fn process(&mut self, pid: u32) -> io::Result<Option<ProcessKey>> {
+        let reading = self.read()?;
+        let of_pid = reading.processes.iter().filter(|process| process.pid == Some(Pid(pid)));
+        Ok(of_pid.map(|process| process.key).max())
+    }
+
+    /// The youngest process of this binary that has counted.
+    pub fn youngest(&mut self) -> io::Result<Option<ProcessKey>> {
+        let reading = self.read()?;
+        let ours = reading.processes.iter().filter(|process| is_this_binary(&process.command));
+        Ok(ours.map(|process| process.key).max())
+    }
+
+    /// Where the probe reads what is sent.
+    pub fn hook(&self) -> String {
+        match self.kernel.sends() {
+            Sends::Counted(hook) => hook.name(),
+            _ => String::new(),
+        }
+    }
+
+    /// Gives the slots of processes back that have ended, as the agent does.
+    pub fn release(&mut self, ended: &[ProcessKey]) -> io::Result<()> {
+        self.kernel.release(ended)
+    }
+
+    /// Events so far for which something of a response is not known, for this cause.
+    pub fn untold(&mut self, cause: Untold) -> io::Result<u64> {
+        Ok(self.kernel.read_responses()?.map_or(0, |responses| responses.untold[cause as usize]))
     }
 
     /// Whether the probe keeps state of this socket's connection.
@@ -175,7 +286,7 @@ impl Lab {
             let done = caught(|| (case.run)(self)).map_err(io::Error::other).flatten();
             let counted = self.since().expect("the counts can be read");
             let expectation = self.expected.take().unwrap_or(case.expected);
-            let (expected, total) = (expectation.here + expectation.elsewhere, counted.here + counted.elsewhere);
+            let (expected, total) = (expectation.sum(), counted.here + counted.elsewhere + counted.tls);
             let (verdict, count) = match done {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => (format!("SKIPPED: {error}"), &mut skipped),
                 Err(error) => (format!("FAILED: {error}"), &mut failed),
@@ -207,6 +318,11 @@ pub enum Transport {
 
 impl Transport {
     pub const ALL: [Self; 4] = [Self::V4, Self::V6, Self::Mapped, Self::Unix];
+
+    /// For the name of a case.
+    pub const fn suffix(self) -> &'static str {
+        if matches!(self, Self::Unix) { ", over a Unix socket" } else { "" }
+    }
 
     pub fn connect(self) -> io::Result<(Box<dyn End>, Box<dyn End>)> {
         let (listen, connect) = match self {

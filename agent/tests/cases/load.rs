@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ use crate::lab::{Case, Expected, Lab, elsewhere, here, loopback};
 use crate::processes::{finish, read_in_a_child, start};
 use crate::streams::GET;
 
-const CONNECTIONS: usize = 10_000;
+pub const CONNECTIONS: usize = 10_000;
 /// What is sent on each of them: two requests, in two parts each.
 const HALVES: [&str; 4] = {
     let (head, tail) = GET.split_at(GET.len() / 2);
@@ -55,7 +57,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// `LOAD_SECONDS`: a minute where time is no matter.
-fn full_speed_time() -> Duration {
+pub fn full_speed_time() -> Duration {
     let seconds = std::env::var("LOAD_SECONDS").ok().map(|text| text.parse().expect("LOAD_SECONDS is a number"));
     Duration::from_secs(seconds.unwrap_or(10))
 }
@@ -63,6 +65,12 @@ fn full_speed_time() -> Duration {
 /// Two pairs of client and server for each CPU, over TCP and over Unix sockets: one waits for each answer, one
 /// writes as much as it can. Servers count by the bytes they read.
 fn full_speed(lab: &mut Lab) -> io::Result<()> {
+    // The probe counts while its counts are read.
+    busy(lab, |lab| lab.read().map(drop))
+}
+
+/// The same, whatever is done meanwhile, again and again.
+pub fn busy(lab: &mut Lab, mut meanwhile: impl FnMut(&mut Lab) -> io::Result<()>) -> io::Result<()> {
     let end = Instant::now() + full_speed_time();
     let cpus = thread::available_parallelism()?.get();
     let mut servers = Vec::new();
@@ -74,9 +82,8 @@ fn full_speed(lab: &mut Lab) -> io::Result<()> {
         servers.push(pair(tcp.0, tcp.1, end, pipeline, drain));
         servers.push(pair(unix.0, unix.1, end, pipeline, drain));
     }
-    // The probe counts while its counts are read.
     while Instant::now() < end {
-        lab.read()?;
+        meanwhile(lab)?;
     }
     let mut received = 0;
     for (client, server) in servers {
@@ -85,6 +92,43 @@ fn full_speed(lab: &mut Lab) -> io::Result<()> {
     }
     lab.expect(Expected { may_be_skipped: true, ..here(received) });
     Ok(())
+}
+
+/// A server of this process, and a client that pauses between two requests.
+pub struct Slow {
+    ending: Arc<AtomicBool>,
+    client: Running<()>,
+    server: Running<u64>,
+}
+
+impl Slow {
+    const PAUSE: Duration = Duration::from_millis(5);
+    /// It cannot have more than this many.
+    pub const MOST_A_SECOND: f64 = 200.0;
+
+    pub fn start() -> io::Result<Self> {
+        let (mut client, mut server) = loopback()?;
+        let ending = Arc::new(AtomicBool::new(false));
+        let client = thread::spawn({
+            let ending = Arc::clone(&ending);
+            move || {
+                while !ending.load(Ordering::Acquire) {
+                    client.write_all(GET.as_bytes())?;
+                    client.read_exact(&mut [0; ANSWER.len()])?;
+                    thread::sleep(Self::PAUSE);
+                }
+                client.shutdown(Shutdown::Write)
+            }
+        });
+        Ok(Self { ending, client, server: thread::spawn(move || answer(&mut server)) })
+    }
+
+    /// How many requests the server received.
+    pub fn finish(self) -> io::Result<u64> {
+        self.ending.store(true, Ordering::Release);
+        self.client.join().expect("the client does not panic")?;
+        self.server.join().expect("the server does not panic")
+    }
 }
 
 /// A stream whose writing half can be closed.
@@ -161,7 +205,7 @@ fn drain<S: HalfClose>(server: &mut S) -> io::Result<u64> {
     }
 }
 
-fn ten_thousand_connections() -> io::Result<()> {
+pub fn ten_thousand_connections() -> io::Result<()> {
     raise_descriptor_limit()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let clients = start(CLIENTS, &[listener.local_addr()?.port().to_string()], Stdio::null())?;

@@ -4,9 +4,12 @@
 //! Needs root. Where the probe cannot run, says so and skips; with `REQUIRE_PROBE=1` that fails.
 //! The binary needs nothing beside itself, so that it also runs inside other kernels.
 
+mod beside;
 mod certainty;
 mod cgroups;
-#[expect(dead_code, reason = "no case waits with it")]
+#[path = "../../../common/tests/client_hellos/mod.rs"]
+mod client_hellos;
+mod frames;
 #[path = "../harness/mod.rs"]
 mod harness;
 #[path = "../hierarchy/mod.rs"]
@@ -15,23 +18,38 @@ mod hostile;
 mod kinds;
 mod lab;
 mod load;
+mod machine;
+mod old_http2;
 mod processes;
 mod raw;
+mod raw_sends;
 mod reading;
+mod responses;
+mod responses_http2;
+mod responses_joined;
+mod responses_processes;
+mod responses_sends;
+mod responses_unix;
 mod state;
 mod streams;
+mod tls;
+mod tls_calls;
+mod tls_lives;
+mod tls_sessions;
 mod transports;
 mod urgent;
 
 use std::process::ExitCode;
 
 use agent::counting::tick::Probe as _;
-use agent::kernel::Kernel;
+use agent::kernel::{Kernel, ProbeConfig, ResponseChoice};
 use agent::settings::config::probe_of_variables;
 use lab::{Case, Lab};
 
-/// A tenth of what the kernel allows: peers of this probe failed on one kernel while others took them.
-const MOST_VERIFIED: u32 = 100_000;
+/// Less than a sixth of what the kernel allows: peers of this probe failed on one kernel while others took them.
+const MOST_VERIFIED: u32 = 150_000;
+/// The same of a program that responses need. The verifier of 6.1 takes three times the looks of later ones.
+const MOST_VERIFIED_OF_SENDS: u32 = 300_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,7 +64,10 @@ fn main() -> ExitCode {
     }
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     let old = certainty::Old::open().expect("connections on loopback can be made");
-    let kernel = match Kernel::load(probe_of_variables(|name| std::env::var(name).ok())) {
+    let half_answered = responses_joined::Old::open().expect("connections on loopback can be made");
+    let old_http2 = old_http2::Old::open().expect("connections on loopback can be made");
+    let config = probe_of_variables(|name| std::env::var(name).ok());
+    let kernel = match Kernel::load(ProbeConfig { responses: ResponseChoice::Auto, ..config }) {
         Ok(kernel) => kernel,
         Err(error) if std::env::var_os("REQUIRE_PROBE").is_some() => {
             println!("the probe is required here: {error}\n0 passed, 1 failed");
@@ -64,10 +85,21 @@ fn main() -> ExitCode {
         println!("more than {MOST_VERIFIED} verified instructions: kernels differ, and one may refuse the probe");
         return ExitCode::FAILURE;
     }
+    for (program, verified) in kernel.verified_for_responses() {
+        println!("verified instructions of {program}: {verified}");
+        if verified > MOST_VERIFIED_OF_SENDS {
+            println!("more than {MOST_VERIFIED_OF_SENDS} verified instructions of {program}");
+            return ExitCode::FAILURE;
+        }
+    }
     let mut lab = Lab::new(kernel);
     let cases: Vec<Case> = [
         certainty::cases(old),
+        old_http2::cases(old_http2),
         streams::cases(),
+        tls::cases(),
+        tls_sessions::cases(),
+        tls_lives::cases(),
         reading::cases(),
         transports::cases(),
         kinds::cases(),
@@ -77,6 +109,13 @@ fn main() -> ExitCode {
         processes::cases(),
         cgroups::cases(),
         load::cases(),
+        responses::cases(),
+        responses_sends::cases(),
+        responses_http2::cases(),
+        responses_processes::cases(),
+        responses_joined::cases(half_answered),
+        responses_unix::cases(),
+        machine::cases(),
     ]
     .into_iter()
     .flatten()

@@ -14,9 +14,12 @@ use agent::kernel::Kernel;
 use agent::settings::config::probe_of_variables;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
+use crate::beside;
 use crate::lab::{Case, Expected, Lab, elsewhere, here, is_this_binary, loopback};
 use crate::load;
+use crate::responses_processes;
 use crate::streams::GET;
+use crate::tls_lives;
 use crate::transports;
 
 /// What this binary does when a case starts it again.
@@ -27,9 +30,12 @@ pub fn play(role: &str, arguments: &[String]) -> ExitCode {
         "receive-descriptor" => receive_descriptor(),
         "exec" => exec(),
         "nested-agent" => nested_agent(),
+        tls_lives::ROLE => tls_lives::play(),
         transports::WITHOUT_OPTIONS => transports::without_options(),
+        beside::ROLE => beside::play(arguments),
         load::CLIENTS => load::ten_thousand_clients(arguments.first().map_or("", String::as_str)),
-        _ => Err(io::Error::other(format!("no role {role} {arguments:?}"))),
+        _ => responses_processes::play(role)
+            .unwrap_or_else(|| Err(io::Error::other(format!("no role {role} {arguments:?}")))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -121,7 +127,13 @@ fn this_binary() -> Command {
 }
 
 pub fn start(role: &str, arguments: &[String], stdin: impl Into<Stdio>) -> io::Result<Child> {
-    this_binary().args(["--role", role]).args(arguments).stdin(stdin).spawn()
+    in_role(role, arguments).stdin(stdin).spawn()
+}
+
+pub fn in_role(role: &str, arguments: &[String]) -> Command {
+    let mut command = this_binary();
+    command.args(["--role", role]).args(arguments);
+    command
 }
 
 /// This binary in this role, in a namespace of its own.
@@ -158,7 +170,7 @@ fn exec() -> io::Result<()> {
     Err(this_binary().args(["--role", "read-stdin"]).exec())
 }
 
-fn send_descriptor(through: &UnixStream, descriptor: &TcpStream) -> io::Result<()> {
+pub fn send_descriptor(through: &UnixStream, descriptor: &TcpStream) -> io::Result<()> {
     let descriptors = [descriptor.as_fd()];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -168,6 +180,11 @@ fn send_descriptor(through: &UnixStream, descriptor: &TcpStream) -> io::Result<(
 }
 
 fn receive_descriptor() -> io::Result<()> {
+    receive_one()?.read_to_end(&mut Vec::new()).map(drop)
+}
+
+/// The connection that comes through the standard input.
+pub fn receive_one() -> io::Result<TcpStream> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, recvmsg};
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -176,7 +193,7 @@ fn receive_descriptor() -> io::Result<()> {
         if let RecvAncillaryMessage::ScmRights(mut descriptors) = message
             && let Some(descriptor) = descriptors.next()
         {
-            return TcpStream::from(descriptor).read_to_end(&mut Vec::new()).map(drop);
+            return Ok(TcpStream::from(descriptor));
         }
     }
     Err(io::Error::other("no descriptor came"))

@@ -8,7 +8,22 @@ use std::os::unix::net::UnixStream;
 
 use io_uring::{IoUring, cqueue, opcode, types};
 
-const PAGE: usize = 4096;
+/// 4 KiB, on some arm64 16.
+pub fn page() -> usize {
+    rustix::param::page_size()
+}
+
+/// Messages of one slice each. They point to the slices.
+pub fn messages(slices: &mut [libc::iovec]) -> Vec<libc::mmsghdr> {
+    let message = |slice: &mut libc::iovec| {
+        // SAFETY: plain data, for which zeros are valid.
+        let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+        message.msg_hdr.msg_iov = slice;
+        message.msg_hdr.msg_iovlen = 1;
+        message
+    };
+    slices.iter_mut().map(message).collect()
+}
 
 /// Receives with `recvmmsg` into two buffers of one message each; returns how many bytes came.
 pub fn recvmmsg(server: &TcpStream, length: usize) -> io::Result<usize> {
@@ -17,16 +32,7 @@ pub fn recvmmsg(server: &TcpStream, length: usize) -> io::Result<usize> {
         .iter_mut()
         .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() })
         .collect();
-    let mut messages: Vec<libc::mmsghdr> = slices
-        .iter_mut()
-        .map(|slice| {
-            // SAFETY: plain data, for which zeros are valid.
-            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
-            message.msg_hdr.msg_iov = slice;
-            message.msg_hdr.msg_iovlen = 1;
-            message
-        })
-        .collect();
+    let mut messages = messages(&mut slices);
     // SAFETY: headers, slices and buffers live until the call returns.
     let count = unsafe { libc::recvmmsg(server.as_raw_fd(), messages.as_mut_ptr(), 2, 0, std::ptr::null_mut()) };
     if count < 0 {
@@ -53,7 +59,7 @@ pub fn recv_faulting(server: &TcpStream) -> io::Result<()> {
     let pages = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
-            2 * PAGE,
+            2 * page(),
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
             -1,
@@ -65,11 +71,11 @@ pub fn recv_faulting(server: &TcpStream) -> io::Result<()> {
     }
     // SAFETY: the second page of the mapping; the kernel checks every write of the receive.
     let received = unsafe {
-        libc::mprotect(pages.byte_add(PAGE), PAGE, libc::PROT_NONE);
-        libc::recv(server.as_raw_fd(), pages.byte_add(PAGE - 10), 1000, 0)
+        libc::mprotect(pages.byte_add(page()), page(), libc::PROT_NONE);
+        libc::recv(server.as_raw_fd(), pages.byte_add(page() - 10), 1000, 0)
     };
     // SAFETY: the mapping made above.
-    unsafe { libc::munmap(pages, 2 * PAGE) };
+    unsafe { libc::munmap(pages, 2 * page()) };
     if received < 0 { Ok(()) } else { Err(io::Error::other("the receive did not fault")) }
 }
 
@@ -147,10 +153,10 @@ pub fn encrypt(socket: &TcpStream, direction: Direction) -> io::Result<()> {
 /// A file's pages are sent as they are, so that a receiver may map them.
 pub fn send_pages(client: &TcpStream, pages: usize) -> io::Result<usize> {
     let file = rustix::fs::memfd_create("pages", rustix::fs::MemfdFlags::empty())?;
-    rustix::io::pwrite(&file, &vec![b'p'; pages * PAGE], 0)?;
+    rustix::io::pwrite(&file, &vec![b'p'; pages * page()], 0)?;
     let mut sent = 0;
-    while sent < pages * PAGE {
-        sent += rustix::fs::sendfile(client, &file, None, pages * PAGE - sent)?;
+    while sent < pages * page() {
+        sent += rustix::fs::sendfile(client, &file, None, pages * page() - sent)?;
     }
     Ok(sent)
 }
@@ -213,11 +219,11 @@ pub fn set_low_water_mark(socket: &TcpStream, bytes: libc::c_int) -> io::Result<
     .map(drop)
 }
 
-fn check(result: isize) -> io::Result<isize> {
+pub fn check(result: isize) -> io::Result<isize> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-fn ring() -> io::Result<IoUring> {
+pub fn ring() -> io::Result<IoUring> {
     IoUring::new(8).map_err(|error| match error.raw_os_error() {
         Some(libc::ENOSYS | libc::EPERM) => {
             io::Error::new(io::ErrorKind::Unsupported, format!("no io_uring here ({error})"))

@@ -209,7 +209,7 @@ fn gaps() -> Vec<Case> {
         Case::new("TCP_ZEROCOPY_RECEIVE of a known body", here(2), |_| {
             const PAGES: usize = 16;
             let (mut client, mut server) = loopback()?;
-            let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", PAGES * 4096);
+            let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", PAGES * raw::page());
             client.write_all(head.as_bytes())?;
             server.read_exact(&mut vec![0; head.len()])?;
             let sent = raw::send_pages(&client, PAGES)?;
@@ -246,7 +246,7 @@ fn truncate_away(server: &mut Server, length: usize) -> io::Result<()> {
     receive(server, length, RecvFlags::TRUNC | RecvFlags::WAITALL)
 }
 
-fn receive(server: &mut Server, length: usize, flags: RecvFlags) -> io::Result<()> {
+pub fn receive(server: &mut Server, length: usize, flags: RecvFlags) -> io::Result<()> {
     let mut buffer = vec![MaybeUninit::<u8>::uninit(); length];
     let (_, received) = recv(&*server, &mut buffer[..], flags)?;
     complete(received, length)

@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::certainty::{ANSWER, exchange};
-use crate::lab::{Case, Expected, Lab, here, loopback};
+use crate::lab::{Case, Expected, Lab, here, loopback, tls};
 use crate::reading::{splice_away, wait_for};
 use crate::streams::GET;
 
@@ -20,10 +20,9 @@ pub fn cases() -> Vec<Case> {
     let connect = "CONNECT a:80 HTTP/1.1\r\n\r\n";
     let streams: Vec<(&str, u64, Vec<Step>)> = vec![
         ("HTTP", 2, vec![(GET, true), (GET, true)]),
-        ("TLS", 0, vec![("\u{16}\u{3}\u{1}", false), (GET, false), (GET, false)]),
+        ("no TLS", 0, vec![("\u{16}\u{3}", true), ("\u{5}", false), (GET, false), (GET, false)]),
         ("answers", 0, vec![("HTTP/1.1 200 OK\r\n\r\n", false), (GET, false)]),
         ("what begins like a request", 0, vec![("G", true), ("ET", true), ("\0", false), (GET, false)]),
-        ("a tunnel", 1, vec![(connect, false), ("\u{16}", false), (GET, false)]),
         ("a request, then no more of them", 2, vec![(GET, true), ("GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n\u{1}", false)]),
     ];
     let mut cases: Vec<_> = streams
@@ -33,6 +32,18 @@ pub fn cases() -> Vec<Case> {
             Case::new(name, here(requests), move |lab| stream(lab, &steps))
         })
         .collect();
+    cases.push(Case::new("state is kept while it is of use: TLS", tls(1), |lab| {
+        stream(lab, &[("\u{16}\u{3}\u{1}", true), ("\0\u{5}\u{1}", false), (GET, false), (GET, false)])
+    }));
+    // What is read at once may have been peeked.
+    cases.push(Case::new("state is kept while it is of use: TLS, read at once", tls(1), |lab| {
+        stream(lab, &[("\u{16}\u{3}\u{1}\0\u{5}\u{1}", true), (GET, false), (GET, false)])
+    }));
+    cases.push(Case::new("state is kept while it is of use: a tunnel", here(1), move |lab| {
+        // The answer says whether it is one.
+        let waits = lab.counts_responses();
+        stream(lab, &[(connect, waits), ("\u{16}", false), (GET, false)])
+    }));
     cases.push(Case::new("a connection whose first bytes were missed has joined", joined, |_| {
         let mut ends = loopback()?;
         ends.0.write_all(GET.as_bytes())?;

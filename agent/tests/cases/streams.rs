@@ -3,7 +3,8 @@
 use std::io;
 use std::thread;
 
-use crate::lab::{Case, End, Expected, Transport, here};
+use crate::frames::{PREFACE, frame};
+use crate::lab::{Case, End, Expected, Transport, here, tls};
 use common::failure::Failure;
 
 pub const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -92,11 +93,6 @@ fn begun_otherwise(cause: Failure) -> Expected {
     Expected { losses: vec![(cause, 1)], ..here(0) }
 }
 
-fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[kind, flags], &id.to_be_bytes(), payload].concat()
-}
-
 fn rows() -> Vec<(&'static str, Vec<u8>, Expected)> {
     let post = |fields: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}");
     let fake = GET.repeat(3);
@@ -110,9 +106,8 @@ fn rows() -> Vec<(&'static str, Vec<u8>, Expected)> {
         let cookie = format!("Cookie: {}\r\nContent-Length: {}\r\n", "c".repeat(kib * 1024), fake.len());
         post(&cookie, &fake) + GET
     };
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let h2 = |requests: u32| {
-        let mut stream = [preface.as_slice(), &frame(4, 0, 0, &[])].concat();
+        let mut stream = [PREFACE, &frame(4, 0, 0, &[])].concat();
         for index in 0..requests {
             stream.extend(frame(1, 4, 2 * index + 1, b"\x82\x86\x84GET / HTTP/1.1\r\n\r\n"));
             stream.extend(frame(0, 0, 2 * index + 1, fake.as_bytes()));
@@ -201,7 +196,7 @@ fn rows() -> Vec<(&'static str, Vec<u8>, Expected)> {
         ("memcached", text("get key\r\nset a 0 0 3\r\nGET\r\n"), here(0)),
         ("SMTP", text("EHLO a\r\nMAIL FROM:<a@a>\r\n"), here(0)),
         ("MQTT", b"\x10\x1a\0\x04MQTT\x04\x02\0\x3c\0\x0eGET / HTTP/1.1\r\n".to_vec(), here(0)),
-        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfcGET / HTTP/1.1\r\n\r\n".to_vec(), here(0)),
+        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfcGET / HTTP/1.1\r\n\r\n".to_vec(), tls(1)),
         ("garbage after a request", text(&format!("{GET}\u{1}\u{2}{GET}")), lost(1, Failure::MalformedRequest)),
     ]
 }

@@ -8,14 +8,14 @@ use std::process::{Command, Stdio};
 use common::failure::Failure;
 
 use crate::certainty::exchange;
-use crate::lab::{Case, Expected, elsewhere, here, loopback};
+use crate::lab::{Case, Expected, elsewhere, here, loopback, tls};
 use crate::processes::{finish, unshared};
 use crate::raw;
 use crate::reading::wait_for;
 use crate::streams::GET;
 
 /// The beginning of a TLS handshake.
-const HELLO: &[u8] = b"\x16\x03\x01\x00\x05GET /";
+const HELLO: &[u8] = b"\x16\x03\x01\x00\x05\x01GET /";
 
 pub fn cases() -> Vec<Case> {
     let unsupported = Expected { losses: vec![(Failure::UnsupportedTransport, 1)], ..here(1) };
@@ -34,7 +34,7 @@ pub fn cases() -> Vec<Case> {
             client.write_all(GET.as_bytes())?;
             server.read_exact(&mut [0; GET.len()])
         }),
-        Case::new("kernel TLS behind a handshake: not HTTP", here(0), |_| kernel_tls(HELLO)),
+        Case::new("kernel TLS behind a handshake: not HTTP, and one TLS connection", tls(1), |_| kernel_tls(HELLO)),
         Case::new("kernel TLS behind a request without TLS", here(1), |_| kernel_tls(GET.as_bytes())),
     ]
 }

@@ -5,7 +5,6 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,18 +12,15 @@ use rustix::fd::AsFd as _;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::copy_bidirectional;
 use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::api_server::{ApiServer, Scenario};
 use crate::harness::wait_for;
 use crate::hierarchy;
 use crate::pod::{Placement, basis, bind, configuration};
 use crate::runc::{Container, Runc};
+use crate::secured;
 
 pub const NODE: &str = "node-1";
 const NAMESPACE: &str = "weave";
@@ -305,47 +301,21 @@ impl Api {
         let token = "the-token-of-the-service-account";
         fs::write(account.join("token"), token)?;
         fs::write(account.join("namespace"), NAMESPACE)?;
-        let (authority, key) = (account.join("ca.crt"), account.with_extension("key"));
-        let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=kubernetes \
-            -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
-        let output = Command::new("openssl")
-            .args(words.split_whitespace())
-            .arg("-out")
-            .arg(&authority)
-            .arg("-keyout")
-            .arg(&key)
-            .output();
-        let output = output.context("no openssl: .ci/setup containers")?;
-        ensure!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
-        let (certificate, key) = (CertificateDer::from_pem_file(&authority)?, PrivateKeyDer::from_pem_file(&key)?);
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)?;
+        let tls = secured::acceptor(&account.join("ca.crt"), &account.with_extension("key"))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let server = runtime.block_on(ApiServer::start(Scenario::Serve));
         server.world().token = Some(token.to_owned());
         thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
-        Ok(Self { server, tls: TlsAcceptor::from(Arc::new(tls)), runtime: handle })
+        Ok(Self { server, tls, runtime: handle })
     }
 
     /// Serves at one more address.
     fn serve(&self, listener: TcpListener) -> Result<()> {
         listener.set_nonblocking(true)?;
-        let (tls, to) = (self.tls.clone(), self.server.address);
-        self.runtime.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener that does not block");
-            while let Ok((stream, _)) = listener.accept().await {
-                let tls = tls.clone();
-                tokio::spawn(async move {
-                    let mut secured = tls.accept(stream).await?;
-                    let mut plain = tokio::net::TcpStream::connect(to).await?;
-                    copy_bidirectional(&mut secured, &mut plain).await
-                });
-            }
-        });
+        let _entered = self.runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        self.runtime.spawn(secured::serve(listener, self.tls.clone(), self.server.address));
         Ok(())
     }
 }

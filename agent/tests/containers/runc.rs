@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, WaitOptions, set_child_subreaper, waitpid};
 use serde_json::Value;
 
-use crate::wait_for;
+use crate::harness::wait_for;
 
 /// Where runc keeps what it knows of its containers.
 pub struct Runc {

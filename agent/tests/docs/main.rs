@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use agent::metrics::catalog::{self, Metric};
 use agent::pods::watch::State;
 use agent::settings::catalog as settings;
+use common::exchange::Untold;
 use common::failure::Failure;
 
 fn root() -> PathBuf {
@@ -70,6 +71,15 @@ fn every_cause_of_loss_is_documented_in_its_own_words() {
         assert_eq!(row[1], cause.sentence(), "docs/losses.md on {}", cause.name());
         assert!(row.len() == 3 && !row[2].is_empty(), "docs/losses.md on {}: what to do?", cause.name());
     }
+}
+
+#[test]
+fn every_cause_of_what_is_untold_is_documented_in_its_own_words() {
+    let text = read(&root().join("docs/losses.md"));
+    let documented = rows(section(&text, "Causes of what is not known of responses")).skip(1);
+    let documented: Vec<_> = documented.map(|row| (row[0].trim_matches('`'), row[1], row.len())).collect();
+    let expected: Vec<_> = Untold::ALL.iter().map(|cause| (cause.name(), cause.sentence(), 3)).collect();
+    assert_eq!(documented, expected, "docs/losses.md and Untold::ALL differ");
 }
 
 /// A metric's row in docs/metrics.md.

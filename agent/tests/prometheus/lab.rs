@@ -20,6 +20,9 @@ const AGENT: &str = env!("CARGO_BIN_EXE_scope-http-requests");
 const UNAVAILABLE: i32 = 69;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+/// Every so manieth answer, the first one among them.
+const FAILURE_EACH: u64 = 50;
+const FAILURE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 
 /// What a machine lacks.
 #[derive(Debug, thiserror::Error)]
@@ -208,6 +211,11 @@ impl Load {
         Ok(Self { client, server, sent: 0 })
     }
 
+    /// How many of its answers were failures.
+    pub fn failed(&self) -> u64 {
+        self.sent.div_ceil(FAILURE_EACH)
+    }
+
     /// The PID that receives.
     pub fn pid(&self) -> u32 {
         process::id()
@@ -217,8 +225,9 @@ impl Load {
     pub fn exchange(&mut self) -> Result<()> {
         self.client.write_all(REQUEST)?;
         self.server.read_exact(&mut [0; REQUEST.len()])?;
-        self.server.write_all(ANSWER)?;
-        self.client.read_exact(&mut [0; ANSWER.len()])?;
+        let answer = if self.sent.is_multiple_of(FAILURE_EACH) { FAILURE } else { ANSWER };
+        self.server.write_all(answer)?;
+        self.client.read_exact(&mut vec![0; answer.len()])?;
         self.sent += 1;
         Ok(())
     }

@@ -29,6 +29,7 @@ const CHECKS: &[Check] = &[
     ("promtool check metrics", well_formed),
     ("Prometheus: scrapes it as OpenMetrics", scraped),
     ("totals and rate of a known load", known_load),
+    ("responses of a known load, and each request's end", responses),
     ("kernel program: calls and time while measured", kernel_program),
     ("dashboard: every query has data", dashboard),
     ("alerts: every query runs, none fires", alerts),
@@ -136,6 +137,45 @@ fn known_load(lab: &Lab) -> Result<String> {
     Ok(format!("{} of {} requests; {rate:.1} of {sent:.1} a second", load.sent, load.sent))
 }
 
+/// After the load that fails now and then, of the same process.
+fn responses(lab: &Lab) -> Result<String> {
+    let state = "scope_http_requests_agent_responses_state{state=\"counted\"}";
+    if lab.value(state)? == Some(0.0) {
+        return Ok("not counted on this kernel".to_owned());
+    }
+    let mut load = Load::new()?;
+    let pid = load.pid();
+    let count = |status: u32| -> Result<f64> {
+        let labels = format!("{{process_pid=\"{pid}\",http_response_status_code=\"{status}\"}}");
+        Ok(lab.value(&format!("sum(http_server_request_duration_seconds_count{labels})"))?.unwrap_or_default())
+    };
+    let before = [count(204)?, count(503)?];
+    let sent = 200;
+    (0..sent).try_for_each(|_| load.exchange())?;
+    let expected = [before[0] + (load.sent - load.failed()) as f64, before[1] + load.failed() as f64];
+    wait_for("every response", || {
+        let counted = [count(204)?, count(503)?];
+        ensure!(counted[0] <= expected[0] && counted[1] <= expected[1], "{counted:?} of {expected:?}");
+        Ok((counted == expected).then_some(()))
+    })?;
+    // At every scrape: in a histogram, of unknown duration, waiting or retired; and each request has a response, waits for it,
+    // or never gets one.
+    let in_series = "sum(http_server_request_duration_seconds_count) + (sum(scope_http_requests_unknown_durations_total) or vector(0)) \
+                     + sum(scope_http_requests_retired_responses_total) + sum(scope_http_requests_waiting_responses) \
+                     - sum(scope_http_requests_node_responses_total)";
+    let ends = "sum(scope_http_requests_node_responses_total) + sum(scope_http_requests_in_flight) \
+                + sum(scope_http_requests_unanswered_total) + sum(scope_http_requests_lost_responses_total) \
+                - sum(scope_http_requests_node_total)";
+    for identity in [in_series, ends] {
+        let difference = lab.value(identity)?.context("no totals")?;
+        ensure!(difference == 0.0, "{identity} is {difference}");
+    }
+    let median = "histogram_quantile(0.5, sum by (le) (http_server_request_duration_seconds_bucket))";
+    let median = lab.value(median)?.context("no median")?;
+    ensure!(median > 0.0 && median < 1.0, "a median of {median} s");
+    Ok(format!("{} and {}, half of them within {:.2} ms", expected[0], expected[1], median * 1e3))
+}
+
 /// The kernel measures while somebody holds a descriptor; nothing needs restoring.
 fn kernel_program(lab: &Lab) -> Result<String> {
     let _measuring = aya::sys::enable_stats(aya::sys::Stats::RunTime).context("the kernel does not measure")?;
@@ -173,7 +213,8 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
 /// The metrics that a text names.
 fn metrics(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    words.filter(|word| word.starts_with("scope_http_requests_")).collect()
+    let ours = ["scope_http_requests_", "http_server_request_duration_seconds_"];
+    words.filter(|word| ours.iter().any(|prefix| word.starts_with(prefix))).collect()
 }
 
 fn dashboard(lab: &Lab) -> Result<String> {
@@ -205,6 +246,9 @@ fn dashboard(lab: &Lab) -> Result<String> {
 /// Losses are the whole machine's: others than this test may be among their causes.
 const OF_THE_MACHINE: [&str; 2] = ["ScopeHttpRequestsLost", "ScopeHttpRequestsUncertain"];
 
+/// It has a sample for each reason that there is, and there is none while TLS is not read.
+const OF_A_REASON: &str = "scope_http_requests_tls_unread";
+
 fn alerts(lab: &Lab) -> Result<String> {
     let groups = wait_for("the rules to be evaluated", || {
         let groups = lab.api("rules", "")?["groups"].clone();
@@ -216,7 +260,7 @@ fn alerts(lab: &Lab) -> Result<String> {
         let query = rule["query"].as_str().context("no query")?;
         ensure!(rule["health"] == "ok", "{}: {}", rule["name"], rule["lastError"]);
         lab.query(query)?;
-        for metric in metrics(query) {
+        for metric in metrics(query).into_iter().filter(|metric| *metric != OF_A_REASON) {
             ensure!(lab.value(&format!("count({metric})"))?.is_some(), "{metric} is not exposed");
         }
         let firing: Vec<_> =

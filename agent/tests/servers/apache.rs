@@ -12,11 +12,11 @@ use crate::process::{Process, Tool, free_port, wait_for_port};
 use crate::session::{Missing, Session};
 
 /// Where distributions keep Apache's modules.
-const MODULES: [&str; 3] = ["/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/libexec/apache2"];
+pub const MODULES: [&str; 3] = ["/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/libexec/apache2"];
 
-struct Apache {
-    port: u16,
-    process: Process,
+pub struct Apache {
+    pub port: u16,
+    pub process: Process,
     log: PathBuf,
 }
 
@@ -26,7 +26,7 @@ impl Apache {
     ///
     /// There are threads for every connection: short of them, Apache closes idle connections, and
     /// what it reads of these while they linger it has received, but does not log.
-    fn start(session: &mut Session, processing: &str, more: &str) -> Result<Self> {
+    pub fn start(session: &mut Session, processing: &str, more: &str) -> Result<Self> {
         let port = free_port()?;
         let tool = Tool::new("apache2")?;
         let modules = MODULES
@@ -78,7 +78,7 @@ CustomLog {folder}/apache.log pid
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    fn finish(mut self, session: &mut Session) -> Result<()> {
+    pub fn finish(mut self, session: &mut Session) -> Result<()> {
         for child in self.process.children() {
             session.watch("apache2", child);
         }

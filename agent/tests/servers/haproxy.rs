@@ -14,9 +14,9 @@ use crate::nginx::{Nginx, curl, data, fake_file};
 use crate::process::{Process, Tool, free_port};
 use crate::session::Session;
 
-struct Haproxy {
-    port: u16,
-    process: Process,
+pub struct Haproxy {
+    pub port: u16,
+    pub process: Process,
     socket: PathBuf,
 }
 
@@ -29,10 +29,10 @@ fn ask(socket: &Path, question: &str) -> Result<String> {
 }
 
 /// What it says of its frontend and of itself.
-struct Figures {
+pub struct Figures {
     /// Open now.
     connections: u64,
-    requests: u64,
+    pub requests: u64,
     /// From clients.
     bytes: u64,
     /// Those of them that it let the kernel move.
@@ -65,6 +65,16 @@ impl Figures {
 impl Haproxy {
     /// In a mode, before a server.
     fn start(session: &mut Session, mode: &str, backend: u16, server: &str, more: &str) -> Result<Self> {
+        Self::bound(session, (mode, ""), (backend, server), more)
+    }
+
+    /// The same, whose port is bound with more words.
+    pub fn bound(
+        session: &mut Session,
+        (mode, bound): (&str, &str),
+        (backend, server): (u16, &str),
+        more: &str,
+    ) -> Result<Self> {
         let port = free_port()?;
         let socket = session.folder().join(format!("haproxy-{port}.sock"));
         let config = format!(
@@ -79,7 +89,7 @@ defaults
     timeout server 60s
     {more}
 frontend front
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port} {bound}
     default_backend back
 backend back
     server one 127.0.0.1:{backend} {server}
@@ -99,7 +109,7 @@ backend back
 
     /// What it has counted once its clients have gone. It adds up what a connection had bit by bit, and the rest at
     /// the connection's end, after the client has seen that end.
-    fn at_rest(&self) -> Result<Figures> {
+    pub fn at_rest(&self) -> Result<Figures> {
         wait_for("HAProxy's connections to end", || {
             // One question, so that all figures are of one time.
             let figures = Figures::of(&ask(&self.socket, "show stat; show info")?)?;
@@ -122,7 +132,7 @@ backend back
         Ok(2000 + 50 + 1 + 2 * 100)
     }
 
-    fn finish(mut self, session: &mut Session, requests: u64) -> Result<()> {
+    pub fn finish(mut self, session: &mut Session, requests: u64) -> Result<()> {
         self.process.stop(Signal::TERM)?;
         session.expect("haproxy", self.process.pid(), requests);
         Ok(())

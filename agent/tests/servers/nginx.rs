@@ -38,7 +38,8 @@ worker_processes 4;
 pid {folder}/nginx.pid;
 events {{ worker_connections 2048; }}
 http {{
-    log_format pid '$pid';
+    log_format pid '$pid $status';
+    log_format connection '$pid $connection';
     access_log {folder}/nginx.log pid;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;

@@ -31,20 +31,30 @@ impl Program {
 
     /// A program for Node.
     pub fn node(session: &mut Session, name: &str, text: &str) -> Result<Self> {
+        Self::node_with(session, (name, text), &[])
+    }
+
+    /// The same, told of files.
+    pub fn node_with(session: &mut Session, (name, text): (&str, &str), files: &[PathBuf]) -> Result<Self> {
         let file = write(session, name, text)?;
-        Self::start(session, Tool::new("node")?.arg(file))
+        Self::start(session, files.iter().fold(Tool::new("node")?.arg(file), Tool::arg))
     }
 
     /// A program for Python.
     pub fn python(session: &mut Session, name: &str, text: &str) -> Result<Self> {
+        Self::python_with(session, (name, text), &[])
+    }
+
+    /// The same, told of files.
+    pub fn python_with(session: &mut Session, (name, text): (&str, &str), files: &[PathBuf]) -> Result<Self> {
         let file = write(session, name, text)?;
-        Self::start(session, Tool::new("python3")?.arg(file))
+        Self::start(session, files.iter().fold(Tool::new("python3")?.arg(file), Tool::arg))
     }
 
     /// A program in Go. Where it was built for another machine, that says where it is.
-    fn go(session: &mut Session) -> Result<Self> {
+    pub fn go(session: &mut Session, files: &[PathBuf]) -> Result<Self> {
         if let Some(built) = env::var_os("GO_SERVER") {
-            return Self::start(session, Tool::at("go-server", Path::new(&built)));
+            return Self::start(session, files.iter().fold(Tool::at("go-server", Path::new(&built)), Tool::arg));
         }
         let file = write(session, "server.go", include_str!("programs/server.go"))?;
         // Kept for the next run: building the standard library takes half a minute.
@@ -62,7 +72,7 @@ impl Program {
             .env("CGO_ENABLED", "0")
             .env("GOTOOLCHAIN", "local");
         ensure!(output(build)?.success(), "go build fails");
-        Self::start(session, Tool::at("go-server", &program))
+        Self::start(session, files.iter().fold(Tool::at("go-server", &program), Tool::arg))
     }
 
     /// Where it listens.
@@ -189,14 +199,14 @@ pub fn node_http2(session: &mut Session) -> Result<()> {
 }
 
 pub fn go_get(session: &mut Session) -> Result<()> {
-    let program = Program::go(session)?;
+    let program = Program::go(session, &[])?;
     load(session, &program, true)?;
     program.finish(session)?;
     Ok(())
 }
 
 pub fn go_post(session: &mut Session) -> Result<()> {
-    let program = Program::go(session)?;
+    let program = Program::go(session, &[])?;
     bodies(session, &program)?;
     program.finish(session)?;
     Ok(())

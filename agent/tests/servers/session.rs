@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process;
 
-use anyhow::{Context as _, Result};
+use agent::counting::plaintext::{Look, Plaintext, Receiver};
+use agent::kernel::LoadError;
+use anyhow::{Context as _, Result, bail};
+use common::maps::ProcessKey;
 use tempfile::TempDir;
 
 use crate::probe::Count;
@@ -15,17 +18,29 @@ use crate::process::{Process, Tool};
 #[error("{0} is missing here (.ci/setup test installs what the tests use)")]
 pub struct Missing(pub String);
 
+/// Something that this kernel cannot do. What is to be installed would not change it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Lacking(pub LoadError);
+
 /// A running case: its files, its processes and what they should have counted.
 pub struct Session {
     folder: TempDir,
     expected: BTreeMap<u32, Expected>,
     sent: Option<u64>,
     may_lose_sync: Vec<u32>,
+    may_miss: Vec<u32>,
+    plaintext: Option<Box<dyn Plaintext>>,
+    reads_tls: bool,
 }
 
+#[derive(Default)]
 struct Expected {
     name: String,
     requests: u64,
+    tls_connections: u64,
+    /// By status, where the server says so.
+    responses: BTreeMap<u32, u64>,
 }
 
 /// Expectation and count of one process.
@@ -33,24 +48,30 @@ struct Row {
     pid: u32,
     name: String,
     expected: u64,
+    tls_connections: u64,
+    responses: BTreeMap<u32, u64>,
     counted: Count,
     may_lose_sync: bool,
+    may_miss: bool,
 }
 
 /// Expectation and count of a case.
 pub struct Outcome {
     rows: Vec<Row>,
     sent: Option<u64>,
+    reads_tls: bool,
 }
 
 impl Session {
     /// With a folder of its own. This process is watched, too: clients in it count nothing.
-    pub fn new() -> Result<Self> {
+    pub fn new(plaintext: Option<Box<dyn Plaintext>>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("servers-").tempdir()?;
         // Servers that give up root want to read in it.
         let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), everyone)?;
-        let mut session = Self { folder, expected: BTreeMap::new(), sent: None, may_lose_sync: Vec::new() };
+        let (expected, may_lose_sync) = (BTreeMap::new(), Vec::new());
+        let mut session =
+            Self { folder, expected, sent: None, may_lose_sync, may_miss: Vec::new(), plaintext, reads_tls: false };
         session.watch("this test", process::id());
         Ok(session)
     }
@@ -58,6 +79,23 @@ impl Session {
     /// Files of this case.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Reads requests in TLS from now on, of this process and all that use the same library.
+    pub fn read_tls(&mut self, name: &str, pid: u32) -> Result<()> {
+        let plaintext = self.plaintext.as_mut().context("TLS is not read in this case")?;
+        self.reads_tls = true;
+        let receiver = Receiver { key: ProcessKey::default(), pid: Some(pid), command: name.to_owned() };
+        match plaintext.look_at(&receiver) {
+            Look::Read(_) => Ok(()),
+            Look::Unread { reason, detail } => bail!("TLS of {name} is not read: {reason}: {detail}"),
+        }
+    }
+
+    /// A process has received so many requests, of which some may have been missed.
+    pub fn at_most(&mut self, name: &str, pid: u32, requests: u64) {
+        self.expect(name, pid, requests);
+        self.may_miss.push(pid);
     }
 
     /// Starts a server. Whatever it and its children are not said to count, they count 0.
@@ -82,7 +120,7 @@ impl Session {
 
     /// A process of this case that counts nothing, unless something else is expected of it.
     pub fn watch(&mut self, name: &str, pid: u32) {
-        self.expected.entry(pid).or_insert_with(|| Expected { name: name.to_owned(), requests: 0 });
+        self.expected.entry(pid).or_insert_with(|| Expected { name: name.to_owned(), ..Expected::default() });
     }
 
     /// A process should have counted so many requests more.
@@ -94,13 +132,27 @@ impl Session {
         }
     }
 
-    /// An access log of which each line is the PID that served a request, or `-`; the server has
+    /// A process should have received so many TLS connections more.
+    pub fn expect_tls(&mut self, name: &str, pid: u32, connections: u64) {
+        self.expect(name, pid, 0);
+        if let Some(expected) = self.expected.get_mut(&pid) {
+            expected.tls_connections += connections;
+        }
+    }
+
+    /// An access log of which each line is the PID that served a request, or `-`, and perhaps the status; the server has
     /// stopped.
     pub fn expect_log(&mut self, name: &str, log: &Path) -> Result<u64> {
         let text = std::fs::read_to_string(log).with_context(|| format!("{}", log.display()))?;
         let mut requests = 0;
-        for line in text.lines().filter(|line| *line != "-") {
-            self.expect(name, line.trim().parse().with_context(|| format!("line {line:?} of the log"))?, 1);
+        for line in text.lines().filter(|line| !line.starts_with('-')) {
+            let number = |text: &str| text.parse().with_context(|| format!("line {line:?} of the log"));
+            let mut words = line.split_whitespace();
+            let pid = number(words.next().unwrap_or_default())?;
+            self.expect(name, pid, 1);
+            if let (Some(status), Some(expected)) = (words.next(), self.expected.get_mut(&pid)) {
+                *expected.responses.entry(number(status)?).or_default() += 1;
+            }
             requests += 1;
         }
         Ok(requests)
@@ -122,10 +174,32 @@ impl Session {
             pid,
             name: expected.name,
             expected: expected.requests,
-            counted: counted.get(&pid).copied().unwrap_or_default(),
+            tls_connections: expected.tls_connections,
+            responses: expected.responses,
+            counted: counted.get(&pid).cloned().unwrap_or_default(),
             may_lose_sync: self.may_lose_sync.contains(&pid),
+            may_miss: self.may_miss.contains(&pid),
         };
-        Outcome { rows: self.expected.into_iter().map(row).collect(), sent: self.sent }
+        Outcome { rows: self.expected.into_iter().map(row).collect(), sent: self.sent, reads_tls: self.reads_tls }
+    }
+}
+
+impl Row {
+    /// Each request has a response, or is said to have none that is known; and each status is what the server logged.
+    fn complaint_of_responses(&self) -> Option<String> {
+        let Count { requests, unanswered, lost, untimed, responses, .. } = &self.counted;
+        let answered = self.counted.answered();
+        let adds_up = answered + unanswered + lost == *requests;
+        let as_logged = self.responses.is_empty() || *lost > 0 || self.responses == *responses;
+        if adds_up && as_logged {
+            return None;
+        }
+        let Self { name, pid, .. } = self;
+        Some(format!(
+            "{name} ({pid}) of {requests} requests {answered} answered, {unanswered} not, {lost} lost, {untimed} untimed; \
+             logged {:?}, counted {responses:?}",
+            self.responses
+        ))
     }
 }
 
@@ -150,14 +224,40 @@ impl Outcome {
             None if self.expected() == 0 => complaints.push("no server says that it received anything".to_owned()),
             _ => {}
         }
+        let lost: u64 = self.rows.iter().map(|row| row.counted.lost).sum();
+        if lost > 0 && !self.reads_tls {
+            complaints.push(format!("{lost} responses lost"));
+        }
         for row in &self.rows {
+            if row.may_miss && (1..=row.expected).contains(&row.counted.requests) {
+                continue;
+            }
             if row.expected != row.counted.requests {
                 let Row { pid, name, expected, counted, .. } = row;
                 complaints.push(format!("{name} ({pid}) expected {expected}, counted {}", counted.requests));
             }
+            // What comes over TLS is not responded to as far as is known, and each connection is a session.
+            let Count { requests, lost, tls_sessions, tls_connections, .. } = row.counted;
+            let is_read = requests > 0 || tls_sessions > 0;
+            if self.reads_tls && is_read && (lost != requests || tls_sessions != tls_connections) {
+                complaints.push(format!(
+                    "{} ({}) of {requests} requests {lost} without a response; {tls_sessions} sessions in {tls_connections} connections",
+                    row.name, row.pid
+                ));
+            }
             if row.counted.unsynced > 0 && !row.may_lose_sync {
                 complaints.push(format!("{} ({}) unsynced {}", row.name, row.pid, row.counted.unsynced));
             }
+            if self.reads_tls {
+                continue;
+            }
+            if row.tls_connections != row.counted.tls_connections {
+                let Row { pid, name, tls_connections, counted, .. } = row;
+                let counted = counted.tls_connections;
+                complaints
+                    .push(format!("{name} ({pid}) expected {tls_connections} TLS connections, counted {counted}"));
+            }
+            complaints.extend(row.complaint_of_responses());
         }
         complaints
     }

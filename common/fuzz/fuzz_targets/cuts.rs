@@ -1,4 +1,5 @@
 //! Splits a fuzzer's input into a stream and the places where it is cut.
+#![allow(dead_code, reason = "each target uses what it needs")]
 
 use common::replay::Replay;
 
@@ -25,20 +26,30 @@ impl<'a> Input<'a> {
 
     pub fn cut(&self) -> Replay<24> {
         let mut replay = Replay { slack: self.slack, unbounded: true, ..Replay::default() };
-        let mut rest = self.stream;
-        for size in self.sizes {
-            let (read, after) = rest.split_at(usize::from(*size).min(rest.len()));
-            replay.read(read);
-            rest = after;
-        }
-        replay.read(rest);
+        self.sends().for_each(|read| replay.read(read));
         replay
+    }
+
+    /// What stands behind a window.
+    pub fn slack(&self) -> u8 {
+        self.slack
+    }
+
+    /// The pieces of the stream.
+    pub fn sends(&self) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self.stream;
+        let sizes = self.sizes.iter().map(|size| usize::from(*size)).chain([usize::MAX]);
+        sizes.map(move |size| {
+            let (read, after) = rest.split_at(size.min(rest.len()));
+            rest = after;
+            read
+        })
     }
 
     /// However the stream is cut, the outcome is the same.
     pub fn check_cuts(&self) -> Replay<1024> {
         let (whole, cut) = (self.whole(), self.cut());
-        assert_eq!((whole.stream, whole.requests, whole.failure), (cut.stream, cut.requests, cut.failure));
+        assert_eq!((whole.outcome(), whole.client_hellos), (cut.outcome(), cut.client_hellos));
         whole
     }
 }

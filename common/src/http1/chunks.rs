@@ -53,6 +53,7 @@ pub(super) fn chunk_size(stream: &mut Stream, byte: u8) -> Event {
         }
         b';' | b' ' | b'\t' | b'\r' => {
             stream.enter(Phase::ChunkExtension);
+            stream.token = 0;
             return Event::NONE;
         }
         _ => return fail(stream, Failure::MalformedFraming),

@@ -1,11 +1,16 @@
 //! What `Stream::detail` says while a request line is read, and then while a head is. PURE.
 
 /// Kinds of method, in the low half of `Stream::detail`.
+///
+/// Those that have a name are numbered as [`Method`](crate::method::Method); of others only how they are to be read matters.
 pub(super) mod method {
-    pub(in crate::http1) const OTHER: u8 = 0;
-    pub(in crate::http1) const CONNECT: u8 = 1;
+    use crate::method::Method;
+
+    pub(in crate::http1) const OTHER: u8 = Method::Other as u8;
+    pub(in crate::http1) const CONNECT: u8 = Method::Connect as u8;
     pub(in crate::http1) const PRI: u8 = 2;
     pub(in crate::http1) const PROXY: u8 = 3;
+    pub(in crate::http1) const GET: u8 = Method::Get as u8;
     pub(in crate::http1) const MASK: u8 = 0x0f;
     /// The target of a PRI request is `*`: it may be the HTTP/2 preface.
     pub(in crate::http1) const ASTERISK: u8 = 0x10;

@@ -1,10 +1,10 @@
 //! The fields that decide about framing, and the line that ends a head. PURE.
 
-use super::body::head_done;
 use super::content_length::{content_length, finish_length, length_line};
 use super::detail::field;
 use super::fields::{CONTENT_, TRANSFER};
 use super::line::CR_LF;
+use super::message::Message;
 use super::transfer_encoding::{coding_line, finish_coding, transfer_encoding};
 use crate::event::Event;
 use crate::stream::{Phase, Stream, flag};
@@ -17,15 +17,20 @@ const UPGRADE: u64 = word::literal(b"upgrade\0");
 
 /// A line that [`pass_lines`](super::fields::pass_lines) stopped at.
 #[inline(always)]
-pub(super) fn special_line<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> (u32, Event) {
+pub(super) fn special_line<M: Message, W: Window + ?Sized>(
+    stream: &mut Stream,
+    window: &W,
+    at: u32,
+    end: u32,
+) -> (u32, Event) {
     let letters = window.word(at);
     let first = letters as u8;
     if letters as u16 == CR_LF && end - at >= 2 {
         finish_field(stream);
-        return (at + 2, head_done(stream));
+        return (at + 2, M::head_done(stream));
     }
     if first <= b' ' {
-        return (at + 1, field_start_blank(stream, first));
+        return (at + 1, field_start_blank::<M>(stream, first));
     }
     if stream.detail == field::NONE {
         let length = match word::lower_case(letters) {
@@ -74,11 +79,11 @@ fn field_start(stream: &mut Stream, letters: u64, available: u32) -> u32 {
 
 /// A line that starts with a blank: the end of the head, or a value that goes on (obs-fold).
 #[inline(always)]
-fn field_start_blank(stream: &mut Stream, byte: u8) -> Event {
+fn field_start_blank<M: Message>(stream: &mut Stream, byte: u8) -> Event {
     match byte {
         b'\n' => {
             finish_field(stream);
-            head_done(stream)
+            M::head_done(stream)
         }
         b'\r' => {
             stream.phase = Phase::HeadEnd;
@@ -163,10 +168,10 @@ fn finish_field(stream: &mut Stream) {
 }
 
 #[inline(always)]
-pub(super) fn head_end(stream: &mut Stream, byte: u8) -> Event {
+pub(super) fn head_end<M: Message>(stream: &mut Stream, byte: u8) -> Event {
     finish_field(stream);
     if byte == b'\n' {
-        return head_done(stream);
+        return M::head_done(stream);
     }
     // A CR within a line: not the end of the head.
     leave_field(stream, byte)

@@ -4,6 +4,7 @@ use super::detail::method;
 use super::no_request::no_request;
 use super::request_line::{is_blank, no_request_line};
 use crate::event::Event;
+use crate::method::Method;
 use crate::stream::{Phase, Stream};
 use crate::word;
 
@@ -15,6 +16,15 @@ const GET_: u32 = u32::from_le_bytes(*b"GET ");
 const CONNECT: u64 = word::literal(b"CONNECT\0");
 const PRI: u64 = word::literal(b"PRI\0\0\0\0\0");
 const PROXY: u64 = word::literal(b"PROXY\0\0\0");
+const GET: u64 = word::literal(b"GET\0\0\0\0\0");
+const POST: u64 = word::literal(b"POST\0\0\0\0");
+const HEAD: u64 = word::literal(b"HEAD\0\0\0\0");
+const PUT: u64 = word::literal(b"PUT\0\0\0\0\0");
+const DELETE: u64 = word::literal(b"DELETE\0\0");
+const OPTIONS: u64 = word::literal(b"OPTIONS\0");
+const TRACE: u64 = word::literal(b"TRACE\0\0\0");
+const PATCH: u64 = word::literal(b"PATCH\0\0\0");
+const QUERY: u64 = word::literal(b"QUERY\0\0\0");
 /// Token characters below and from 64 (RFC 9110 §5.6.2), a bit each.
 const TOKEN_LOW: u64 = token_bits(0);
 const TOKEN_HIGH: u64 = token_bits(64);
@@ -42,8 +52,7 @@ const fn token_bits(first: u8) -> u64 {
 #[inline(always)]
 pub(super) fn method(stream: &mut Stream, letters: u64, available: u32) -> u32 {
     if letters as u32 == GET_ && available >= 4 && stream.progress == 0 {
-        stream.token = 0;
-        method_end(stream);
+        method_is(stream, method::GET);
         return 4;
     }
     let spaces = word::equal_to(letters, b' ');
@@ -90,12 +99,27 @@ fn is_token(byte: u8) -> bool {
 
 #[inline(always)]
 fn method_end(stream: &mut Stream) {
-    stream.detail = match stream.token {
+    let kind = match stream.token {
+        GET => method::GET,
         CONNECT => method::CONNECT,
         PRI => method::PRI,
         PROXY => method::PROXY,
+        POST => Method::Post as u8,
+        HEAD => Method::Head as u8,
+        PUT => Method::Put as u8,
+        DELETE => Method::Delete as u8,
+        OPTIONS => Method::Options as u8,
+        TRACE => Method::Trace as u8,
+        PATCH => Method::Patch as u8,
+        QUERY => Method::Query as u8,
         _ => method::OTHER,
     };
+    method_is(stream, kind);
+}
+
+#[inline(always)]
+fn method_is(stream: &mut Stream, kind: u8) {
+    stream.detail = kind;
     stream.token = 0;
     stream.enter(Phase::Target);
 }

@@ -1,6 +1,6 @@
-//! HTTP/1 framing: finds request lines and the ends of messages (RFC 9112), resumable at any byte. PURE.
+//! HTTP/1 framing: finds request lines, status lines and the ends of messages (RFC 9112), resumable at any byte. PURE.
 //!
-//! It hands out [`step`]; each file is a part of a message, or of what may stand before one.
+//! It hands out [`step`] for requests and [`response_step`]; each file is a part of a message, or of what may stand before one.
 //!
 //! Most steps look at one byte. Those that most bytes of real traffic go through (the request
 //! line, field lines that do not matter) look at eight at a time, and fall back to single bytes
@@ -13,15 +13,20 @@ mod detail;
 mod fields;
 mod framing_fields;
 mod line;
+mod message;
 mod method;
 mod no_request;
 mod proxy;
 mod request_line;
+mod response;
+mod status_line;
 mod transfer_encoding;
 mod version;
 
 use crate::event::Event;
+use crate::failure::Failure;
 use crate::stream::{Phase, Stream};
+use crate::tls::client_hello;
 use crate::window::Window;
 use body::ends_head;
 use chunks::{chunk, chunk_end, chunk_size, chunk_size_end, trailer_end, trailer_start};
@@ -29,12 +34,16 @@ use content_length::content_length;
 use detail::field;
 use fields::{decides, pass_lines};
 use framing_fields::{field_name, head_end, special_line};
-use line::line_feed;
+use line::{goes_on, line_feed};
+use message::Request;
 use method::{method, method_byte};
+use no_request::{note_settings, switched};
 use proxy::{proxy_header, proxy_signature};
 use request_line::{request, start_byte, target, target_end};
 use transfer_encoding::transfer_encoding;
 use version::{request_end, version, version_byte};
+
+pub(crate) use response::step as response_step;
 
 /// Where a step stopped, and what it found.
 type Step = (u32, Event);
@@ -49,19 +58,25 @@ pub(crate) fn step<W: Window + ?Sized, const FIRST: bool>(stream: &mut Stream, w
     let mut at = at;
     let mut event = Event::NONE;
     if stream.phase == Phase::FieldStart && (stream.detail != field::NONE || decides(window, at.into(), end.into())) {
-        return if FIRST { (at, event) } else { special_line(stream, window, at, end) };
+        return if FIRST { (at, event) } else { special_line::<Request, W>(stream, window, at, end) };
     }
     if matches!(stream.phase, Phase::Begin | Phase::Start) {
         let length = method(stream, window.word(at), end - at);
         if length == 0 {
-            return if FIRST { (at, event) } else { (at + 1, start_byte(stream, window.byte(at))) };
+            if FIRST {
+                return (at, event);
+            }
+            event = start_byte(stream, window.byte(at));
+            note_settings(stream, window.word(at), end - at);
+            return (at + 1, event);
         }
         at += length;
     }
     if stream.phase == Phase::Target && at < end {
+        let before = at;
         at = target(stream, window, at, end);
         if stream.phase != Phase::Version || at >= end {
-            return (at, Event::NONE);
+            return (at, if FIRST { Event::NONE } else { goes_on(stream, at - before, Failure::MalformedRequest) });
         }
         let length = version(stream, window, at, end);
         if length != 0 {
@@ -77,6 +92,9 @@ pub(crate) fn step<W: Window + ?Sized, const FIRST: bool>(stream: &mut Stream, w
             stream.enter(if stream.left > 0 { Phase::Body } else { Phase::Start });
             return (next + 2, event);
         }
+        if !FIRST && !line_start && event == Event::NONE {
+            event = goes_on(stream, next - at, Failure::MalformedRequest);
+        }
         return (next, event);
     }
     if FIRST {
@@ -84,9 +102,10 @@ pub(crate) fn step<W: Window + ?Sized, const FIRST: bool>(stream: &mut Stream, w
     }
     if stream.phase.is_rest_of_line() {
         let (next, found) = line_feed(window, at, end);
-        if found {
-            end_line(stream);
+        if !found {
+            return (next, goes_on(stream, next - at, Failure::MalformedFraming));
         }
+        end_line(stream);
         return (next, Event::NONE);
     }
     if at >= end {
@@ -113,12 +132,14 @@ fn one_byte(stream: &mut Stream, byte: u8) -> Event {
         Phase::FieldName => field_name(stream, byte),
         Phase::ContentLength => content_length(stream, byte),
         Phase::TransferEncoding => transfer_encoding(stream, byte),
-        Phase::HeadEnd => head_end(stream, byte),
+        Phase::HeadEnd => head_end::<Request>(stream, byte),
         Phase::ChunkSize => chunk_size(stream, byte),
         Phase::ChunkEnd => chunk_end(stream, byte),
         Phase::TrailerStart => trailer_start(stream, byte),
         Phase::TrailerEnd => trailer_end(stream, byte),
+        Phase::Switched => switched(stream, byte),
         Phase::ProxySignature => proxy_signature(stream, byte),
+        Phase::ClientHello => client_hello(stream, byte),
         _ => proxy_header(stream, byte),
     }
 }

@@ -1,5 +1,6 @@
 //! The PROXY protocol, before HTTP: the header of version 2. (A line of version 1 begins like a request line.) PURE.
 
+use super::detail::method;
 use super::no_request::no_request;
 use super::request_line::start_byte;
 use crate::event::Event;
@@ -37,6 +38,8 @@ pub(super) fn proxy_header(stream: &mut Stream, byte: u8) -> Event {
     stream.progress += 1;
     if stream.progress >= BYTES {
         stream.enter(if stream.left > 0 { Phase::ProxyPayload } else { Phase::Start });
+        // As behind a line of version 1.
+        stream.detail = method::PROXY;
     }
     Event::NONE
 }

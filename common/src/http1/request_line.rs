@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::maps::Version;
 use crate::stream::{Phase, Stream, TRIES, fail, flag};
 use crate::window::Window;
-use crate::word;
+use crate::{tls, word};
 
 /// Blanks, empty lines, or the first byte of a method.
 #[inline(always)]
@@ -21,13 +21,30 @@ pub(super) fn start_byte(stream: &mut Stream, byte: u8) -> Event {
         stream.progress = 1;
         return Event::NONE;
     }
+    if byte == tls::HANDSHAKE && is_first(stream) {
+        tls::begin(stream);
+        return Event::NONE;
+    }
     if byte == b'\n' || is_blank(byte) {
+        stream.detail = 0;
         stream.enter(Phase::Start);
+        return Event::NONE;
+    }
+    if byte == 0 && stream.last_stream > TRIES {
+        // The length of a frame begins so.
+        *stream = Stream::unsure_frames();
+        stream.progress = 1;
         return Event::NONE;
     }
     stream.enter(Phase::Method);
     stream.token = 0;
     method_byte(stream, byte)
+}
+
+/// At the stream's first byte, or the first one behind a PROXY protocol header.
+#[inline(always)]
+const fn is_first(stream: &Stream) -> bool {
+    matches!(stream.phase, Phase::Begin) || stream.detail & method::MASK == method::PROXY && !stream.has(flag::SEEN)
 }
 
 /// What servers take for the blank between two parts of a request line (RFC 9112 §3): any of these, and runs of them.
@@ -107,13 +124,14 @@ fn note_target(stream: &mut Stream, first: u8, length: u32) {
 #[inline(always)]
 pub(super) fn request(stream: &mut Stream) -> Event {
     let version = if stream.detail & method::HTTP_1_1 != 0 { Version::Http11 } else { Version::Http10 };
-    let connect = if stream.detail & method::MASK == method::CONNECT { flag::CONNECT } else { 0 };
+    let kind = stream.detail & method::MASK;
+    let connect = if kind == method::CONNECT { flag::CONNECT } else { 0 };
     stream.flags = stream.flags & !flag::REQUEST | flag::SEEN | connect;
     stream.left = 0;
     stream.last_stream = 0;
     stream.detail = field::NONE;
     stream.enter(Phase::FieldStart);
-    Event::request(version)
+    Event::request(version, kind)
 }
 
 /// A line of at least two words turns out, at `byte`, to be no request line.

@@ -6,17 +6,30 @@
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::maps::Version;
+use crate::method::Method;
 use crate::stream::{Phase, Stream, fail, flag};
+use crate::window::Window;
 use crate::word;
 
+use super::kinds::{HEADERS, PRIORITY_BYTES, SETTINGS, bit};
+use super::method::method;
+use super::unsure::unsure_frame;
+
 pub(super) const HEADER_BYTES: u32 = 9;
-const TYPE_HEADERS: u8 = 1;
-const TYPE_SETTINGS: u8 = 4;
+/// Where in the flags a bit stands.
+const PADDED: u32 = bit::PADDED.trailing_zeros();
+const PRIORITY: u32 = bit::PRIORITY.trailing_zeros();
+/// A frame's header, what may stand before the block, and as much of that as may tell the method.
+pub(super) const LOOKED_AT: u32 = HEADER_BYTES + 1 + PRIORITY_BYTES + word::BYTES;
 
 /// One byte of a frame header that a window's end cut.
 #[inline(always)]
 pub(super) fn frame_byte(stream: &mut Stream, byte: u8) -> Event {
     if u32::from(stream.progress) == word::BYTES {
+        if stream.has(flag::UNSURE) {
+            unsure_frame(stream, byte);
+            return Event::NONE;
+        }
         return frame(stream, byte);
     }
     let place = 8 * (stream.progress & 7);
@@ -33,15 +46,26 @@ pub(super) fn frame(stream: &mut Stream, last: u8) -> Event {
     let length = big_endian >> 40;
     let kind = (header >> 24) as u8;
     let id = ((big_endian << 8) as u32 | u32::from(last)) & 0x7fff_ffff;
-    if stream.phase == Phase::FirstFrame && (kind != TYPE_SETTINGS || id != 0) {
+    if stream.phase == Phase::FirstFrame && (kind != SETTINGS || id != 0) {
         return fail(stream, Failure::MalformedFrame);
     }
     stream.left = length;
     stream.enter(if length > 0 { Phase::FramePayload } else { Phase::Frame });
-    if kind == TYPE_HEADERS && id & 1 == 1 && id > stream.last_stream {
+    if kind == HEADERS && id & 1 == 1 && id > stream.last_stream {
         stream.last_stream = id;
         stream.flags |= flag::SEEN;
-        return Event::request(Version::Http2);
+        return Event::request(Version::Http2, Method::Unknown as u8);
     }
     Event::NONE
+}
+
+/// The request of a frame header that was just read, with its method as far as the block, from `at` on, tells it before `end`.
+#[inline(always)]
+pub(super) fn named<W: Window + ?Sized>(stream: &Stream, window: &W, at: u32, end: u32) -> Event {
+    let flags = (stream.token >> 32) as u32;
+    let before = (flags >> PADDED & 1) + (flags >> PRIORITY & 1) * PRIORITY_BYTES;
+    let (start, rest) = (at + before, end - at);
+    let payload = if stream.left < rest.into() { stream.left as u32 } else { rest };
+    let method = method(window.word(start), payload.saturating_sub(before));
+    Event::request(Version::Http2, method as u8)
 }

@@ -7,4 +7,5 @@ mod read;
 mod turn;
 
 pub use read::{Read, Source};
+pub(crate) use turn::advance;
 pub use turn::{first_turn, turn};

@@ -25,6 +25,26 @@ pub fn first_turn<S: Source>(stream: &mut Stream, source: &mut S, read: &mut Rea
 
 #[inline(always)]
 fn any_turn<S: Source, const FIRST: bool>(stream: &mut Stream, source: &mut S, read: &mut Read) -> Event {
+    if !FIRST && source.follows_responses() && stream.phase == Phase::Frame {
+        http2::keep_together(read);
+    }
+    advance::<S, FIRST>(stream, source, read, |stream, source, at, end| {
+        if stream.phase >= Phase::Preface {
+            http2::step::<S, FIRST>(stream, source, at, end)
+        } else {
+            http1::step::<S, FIRST>(stream, source, at, end)
+        }
+    })
+}
+
+/// A turn with this step of a machine.
+#[inline(always)]
+pub(crate) fn advance<S: Source, const FIRST: bool>(
+    stream: &mut Stream,
+    source: &mut S,
+    read: &mut Read,
+    step: impl FnOnce(&mut Stream, &S, u32, u32) -> (u32, Event),
+) -> Event {
     if read.offset >= read.end || !stream.phase.reads_on() {
         return Event::END;
     }
@@ -45,11 +65,7 @@ fn any_turn<S: Source, const FIRST: bool>(stream: &mut Stream, source: &mut S, r
     }
     let at = read.offset - read.window_start;
     let end = read.window_end - read.window_start;
-    let (next, event) = if stream.phase >= Phase::Preface {
-        http2::step::<S, FIRST>(stream, source, at, end)
-    } else {
-        http1::step::<S, FIRST>(stream, source, at, end)
-    };
+    let (next, event) = step(stream, source, at, end);
     read.offset = read.window_start + next;
     if !FIRST && next < end {
         // What goes on in another window costs nothing: windows are few.

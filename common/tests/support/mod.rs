@@ -11,6 +11,8 @@ pub enum End {
     Open,
     /// Settled: not HTTP.
     NotHttp,
+    /// Settled: a TLS ClientHello.
+    Tls,
     /// Settled: left HTTP.
     Tunnel,
     /// Lost for this cause.
@@ -20,8 +22,9 @@ pub enum End {
 fn outcome<const CAPACITY: u32>(replay: &Replay<CAPACITY>) -> (u64, End) {
     let end = match (replay.stream.phase, replay.failure) {
         (_, Some(cause)) => End::Lost(cause),
+        (Phase::Tls, None) if replay.client_hellos == 1 => End::Tls,
         (Phase::NotHttp, None) => End::NotHttp,
-        (Phase::Tunnel, None) => End::Tunnel,
+        (Phase::Tunnel | Phase::Asked, None) => End::Tunnel,
         _ => End::Open,
     };
     (replay.total(), end)

@@ -6,8 +6,10 @@ use common::connection::Connection;
 use super::Reader;
 use super::job::{Job, Spot};
 use super::window::{Fill, Work, first_turn_once, take_turns};
+use crate::answers::{Bytes, Parts, turns};
 use crate::kernel::untyped;
 use crate::skb;
+use crate::socket::unix_offset;
 
 /// A buffer: linear part, fragments, fragment list.
 pub(crate) struct Direct(pub(crate) *const u8);
@@ -45,6 +47,21 @@ impl Direct {
         read.window_start = read.offset;
         read.window_end = read.offset + length;
         job.spot.window = piece.address.wrapping_add(at.into());
+    }
+}
+
+impl Bytes for Direct {
+    #[inline(always)]
+    fn open(&self, job: &mut Job, _length: u32) -> bool {
+        job.skb_offset = unix_offset(self.0);
+        job.spot = Spot { window: 0, buffer: self.0 as u64, piece: 0, start: 0 };
+        true
+    }
+
+    #[inline(always)]
+    fn take<const FRAMES: bool>(&self, parts: &Parts) -> bool {
+        turns::<DirectFill, FRAMES>(parts, DirectFill { head: self.0 as u64 });
+        true
     }
 }
 

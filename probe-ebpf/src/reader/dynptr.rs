@@ -6,10 +6,36 @@ use common::connection::Connection;
 use super::Reader;
 use super::job::Job;
 use super::window::{Fill, Work, first_turn_once, take_turns};
+use crate::answers::{Bytes, Parts, turns};
 use crate::kernel::{Dynptr, dynptr_from_skb};
+use crate::socket::unix_offset;
 
 /// The bytes of a buffer, wherever the kernel keeps them: linear part, fragments, fragment list.
 pub(crate) struct ThroughDynptr(pub(crate) *const u8);
+
+impl Bytes for ThroughDynptr {
+    #[inline(always)]
+    fn open(&self, job: &mut Job, _length: u32) -> bool {
+        job.skb_offset = unix_offset(self.0);
+        true
+    }
+
+    #[inline(always)]
+    fn take<const FRAMES: bool>(&self, parts: &Parts) -> bool {
+        turns_with_dynptr::<FRAMES>(self.0, parts)
+    }
+}
+
+/// As [`with_dynptr`], of responses.
+#[inline(never)]
+fn turns_with_dynptr<const FRAMES: bool>(skb: *const u8, parts: &Parts) -> bool {
+    let mut dynptr = Dynptr::uninit();
+    if !dynptr_from_skb(skb, &mut dynptr) {
+        return false;
+    }
+    turns::<DynptrFill, FRAMES>(parts, DynptrFill { dynptr: &raw const dynptr });
+    true
+}
 
 struct DynptrFill {
     dynptr: *const Dynptr,

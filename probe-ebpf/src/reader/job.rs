@@ -1,11 +1,15 @@
 //! The read being processed: how far it is, and what was found in it.
 
-use aya_ebpf::btf_maps::PerCpuArray;
-use aya_ebpf::macros::btf_map;
+use common::connection::Connection;
+use common::event::Event;
+use common::exchange::{Answer, Untold};
+use common::failure::Failure;
 use common::machine::Read;
 use common::maps::Version;
 use common::window::SLACK;
 use common::word;
+
+use crate::noted::Noted;
 
 /// Bytes of a read that are copied at a time; an ordinary head fits.
 pub(super) const COPIED: u32 = 1024;
@@ -23,19 +27,29 @@ pub(super) const fn highest(capacity: u32) -> i32 {
 pub(crate) struct Job {
     /// A copy of the stretch of the read that is being looked at, and bytes of any value.
     pub(super) window: [u8; (2 * COPIED + 2 * word::BYTES) as usize],
-    pub(super) read: Read,
+    pub(crate) read: Read,
     /// Requests by version.
     pub(crate) requests: [u32; Version::ALL.len()],
+    /// Where responses are counted: what the requests were.
+    pub(crate) noted: Noted,
     /// The loss that ended it, and one more; 0 for none.
     pub(super) failure: u32,
     /// The connection is not certain: 1 while no request was found, else 0.
     pub(super) trial: u32,
     /// A connection became certain again: 1, else 0.
     pub(crate) resynced: u32,
+    /// The connection began with a TLS ClientHello: 1, else 0.
+    pub(crate) client_hello: u32,
+    /// Of a send: the status that the last turn found, or 0.
+    pub(crate) status: u32,
+    /// Of a send: the last turn had nothing to do: 1, else 0.
+    over: u32,
+    /// Of a send: the response that is complete now.
+    pub(crate) answer: Answer,
     /// [`Direct`](super::Direct), [`ThroughDynptr`](super::ThroughDynptr): where the read begins in the buffer.
     pub(super) skb_offset: u32,
     /// [`User`](super::User): where the window was last filled from.
-    pub(super) cursor: Cursor,
+    pub(crate) cursor: Cursor,
     /// [`Direct`](super::Direct): the same.
     pub(super) spot: Spot,
 }
@@ -43,7 +57,7 @@ pub(crate) struct Job {
 impl Job {
     /// One store after the other: the compiler would call a function that clears them byte by byte.
     #[inline(always)]
-    pub(super) fn begin(&mut self, read: Read, trial: bool) {
+    pub(crate) fn begin(&mut self, read: Read, trial: bool) {
         macro_rules! set {
             ($($member:ident).+, $value:expr) => {
                 // SAFETY: a member of this.
@@ -58,9 +72,68 @@ impl Job {
             // SAFETY: a member of this.
             unsafe { core::ptr::from_mut(requests).write_volatile(0) };
         }
+        set!(noted.count, 0);
+        set!(noted.decides, 0);
         set!(failure, 0);
         set!(trial, trial.into());
         set!(resynced, 0);
+        set!(client_hello, 0);
+    }
+
+    /// All turns were taken, unless the bytes were not `readable`. Where sends are not `seen`, frames of HTTP/2 are never believed.
+    #[inline(always)]
+    pub(crate) fn conclude(&mut self, connection: &mut Connection, readable: bool, seen: bool) {
+        if !readable {
+            connection.lose_certainty(Failure::Unreadable);
+            self.failure = Failure::Unreadable as u32 + 1;
+        } else if self.trial != 0 {
+            // What it was lost for stays as it is.
+            connection.end_try(seen && self.read.offset == self.read.end);
+            self.failure = if connection.joined != 0 { Failure::Joined as u32 + 1 } else { 0 };
+        } else if self.read.offset < self.read.end && connection.stream.phase.reads_on() {
+            connection.lose_certainty(Failure::StepBudget);
+            self.failure = Failure::StepBudget as u32 + 1;
+        }
+        // What was noted of it was right: it was never lost. (Without asking whether this was a trial: the verifier would follow both
+        // ways to here.)
+        self.resynced &= u32::from(1 ^ connection.joined);
+        connection.joined = 0;
+    }
+
+    /// Of a send: notes what a turn found.
+    #[inline(always)]
+    pub(crate) fn note(&mut self, event: Event) {
+        self.status = event.status();
+        self.over = (event == Event::END).into();
+        if self.status == 0
+            && let Some(cause) = event.failure()
+        {
+            self.failure = cause + 1;
+        }
+    }
+
+    /// Of a send: another turn is due, unless the stream says otherwise.
+    #[inline(always)]
+    pub(crate) fn goes_on(&self) -> bool {
+        self.over == 0 && self.read.offset < self.read.end
+    }
+
+    /// Of a send: what its loss means for the responses.
+    #[inline(always)]
+    pub(crate) fn untold(&self) -> Untold {
+        const UNREADABLE: u32 = Failure::Unreadable as u32;
+        const STEP_BUDGET: u32 = Failure::StepBudget as u32;
+        match self.failure() {
+            Some(UNREADABLE) => Untold::Unreadable,
+            Some(STEP_BUDGET) => Untold::StepBudget,
+            _ => Untold::Malformed,
+        }
+    }
+
+    /// The connection was tried, and nothing is certain.
+    #[inline(always)]
+    pub(crate) fn is_trial(&self) -> bool {
+        self.trial != 0
     }
 
     /// The loss that ended the read.
@@ -73,18 +146,18 @@ impl Job {
 /// The segment of the process's memory that is being looked at.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     /// Its `struct iovec`; 0 if there is but one segment.
-    pub(super) segment: u64,
+    pub(crate) segment: u64,
     /// The address of its first byte that belongs to the read.
-    pub(super) address: u64,
+    pub(crate) address: u64,
     /// The offset in the read of that byte.
-    pub(super) start: u32,
+    pub(crate) start: u32,
     /// The offset in the read behind the segment's last byte.
-    pub(super) end: u32,
+    pub(crate) end: u32,
     /// Steps taken so far.
-    pub(super) steps: u32,
-    pub(super) reserved: u32,
+    pub(crate) steps: u32,
+    pub(crate) reserved: u32,
 }
 
 /// The stretch of the buffer that is being looked at.
@@ -99,14 +172,4 @@ pub(super) struct Spot {
     pub(super) piece: u32,
     /// The offset in the whole of the piece's first byte.
     pub(super) start: u32,
-}
-
-/// One program at a time runs on a CPU, so one a CPU is enough.
-#[btf_map]
-static JOBS: PerCpuArray<Job, 1> = PerCpuArray::new();
-
-#[inline(always)]
-pub(super) fn job<'a>() -> Option<&'a mut Job> {
-    // SAFETY: per CPU, and one program at a time runs on a CPU.
-    unsafe { JOBS.get_ptr_mut(0)?.as_mut() }
 }

@@ -1,20 +1,25 @@
 //! Runs the state machine over the bytes of one read, a window at a time: hands out [`process`], and three ways to get at
 //! the bytes.
 
+mod cursor;
 mod direct;
 mod dynptr;
 mod job;
+mod jobs;
 mod user;
 mod window;
 
 use common::connection::Connection;
-use common::failure::Failure;
 use common::machine::Read;
 
+use crate::kernel::constant;
+pub(crate) use cursor::UserFill;
 pub(crate) use direct::Direct;
 pub(crate) use dynptr::ThroughDynptr;
-pub(crate) use job::Job;
+pub(crate) use job::{Cursor, Job};
+pub(crate) use jobs::job;
 pub(crate) use user::User;
+pub(crate) use window::{Fill, JobSource, MAX_TURNS};
 
 /// A way to get at the bytes that are being read.
 pub(crate) trait Reader {
@@ -37,18 +42,9 @@ pub(crate) fn process<'a>(
     connection: &mut Connection,
     trial: bool,
 ) -> Option<&'a mut Job> {
-    let job = job::job()?;
+    let job = job()?;
     job.begin(read, trial);
-    if !reader.take_turns(skb_offset, job, connection) {
-        connection.lose_certainty(Failure::Unreadable);
-        job.failure = Failure::Unreadable as u32 + 1;
-    } else if job.trial != 0 {
-        // What it was lost for stays as it is.
-        connection.end_try();
-        job.failure = 0;
-    } else if job.read.offset < job.read.end && connection.stream.phase.reads_on() {
-        connection.lose_certainty(Failure::StepBudget);
-        job.failure = Failure::StepBudget as u32 + 1;
-    }
+    let readable = reader.take_turns(skb_offset, job, connection);
+    job.conclude(connection, readable, constant!(response_shards) != 0);
     Some(job)
 }

@@ -1,22 +1,20 @@
 //! The window of a read, and the turns that are taken over it.
 
-use aya_ebpf::helpers::bpf_loop;
 use common::connection::Connection;
 use common::event::Event;
-use common::machine::{Read, Source, first_turn, turn};
-use common::stream::Stream;
+use common::machine::{Source, first_turn, turn};
 use common::window::Window;
-use core::ffi::c_void;
-use core::ptr::from_mut;
+use core::marker::PhantomData;
 
 use super::job::{COPIED, Job, highest};
-use crate::kernel::{bounded, load_pair, load_word};
+use crate::kernel::{bounded, constant, load_pair, load_word};
+use crate::repeat::{Round, repeat};
 
 /// More than a read is granted, see [`Read::grant`]. What tells here are turns without progress: fills, of which there are few.
-const MAX_TURNS: u32 = 1 << 22;
+pub(crate) const MAX_TURNS: u32 = 1 << 22;
 
 /// Brings bytes into the window.
-pub(super) trait Fill {
+pub(crate) trait Fill {
     /// The largest window, a power of two.
     const CAPACITY: u32 = COPIED;
     /// Where the window is: in the job, unless nothing is copied.
@@ -37,10 +35,17 @@ pub(super) struct Work<F> {
 }
 
 /// The job's window.
-struct JobSource<'a, F> {
+pub(crate) struct JobSource<'a, F> {
     job: *mut Job,
     window: *const u8,
     fill: &'a F,
+}
+
+impl<'a, F: Fill> JobSource<'a, F> {
+    #[inline(always)]
+    pub(crate) fn new(job: *mut Job, fill: &'a F) -> Self {
+        Self { job, window: fill.window(job), fill }
+    }
 }
 
 impl<F: Fill> JobSource<'_, F> {
@@ -70,6 +75,11 @@ impl<F: Fill> Window for JobSource<'_, F> {
     }
 
     #[inline(always)]
+    fn follows_responses(&self) -> bool {
+        constant!(response_shards) != 0
+    }
+
+    #[inline(always)]
     fn somewhere(&self, at: u64) -> u64 {
         Self::bounded(at)
     }
@@ -93,41 +103,36 @@ impl<F: Fill> Source for JobSource<'_, F> {
 /// Takes turns until the read is used up.
 #[inline(always)]
 pub(super) fn take_turns<F: Fill>(mut work: Work<F>) {
-    // SAFETY: `work` outlives the loop, `take_turn` is the callback for it, and the job is the caller's.
-    unsafe {
-        (*work.job).read.grant();
-        bpf_loop(MAX_TURNS, take_turn::<F> as *mut c_void, from_mut(&mut work).cast(), 0);
+    // SAFETY: the job is the caller's.
+    unsafe { (*work.job).read.grant() };
+    repeat::<Turn<F>>(MAX_TURNS, &mut work);
+}
+
+/// One turn.
+struct Turn<F>(PhantomData<F>);
+
+impl<F: Fill> Round for Turn<F> {
+    type Context = Work<F>;
+
+    #[inline(always)]
+    fn round(_: u64, work: &mut Work<F>) -> bool {
+        turn_with::<F, false>(work)
     }
-}
-
-/// `long callback(u64 index, void *context)`: 0 to go on, 1 to stop.
-extern "C" fn take_turn<F: Fill>(_index: u64, work: *mut Work<F>) -> i64 {
-    // SAFETY: `bpf_loop` hands over what `take_turns` gave it.
-    let more = turn_once(unsafe { &mut *work });
-    i64::from(!more)
-}
-
-/// One turn; says whether there is more to do.
-#[inline(always)]
-fn turn_once<F: Fill>(work: &mut Work<F>) -> bool {
-    turn_with(work, turn)
 }
 
 /// The first turn, without a loop: an ordinary request is no more than that.
 #[inline(always)]
 pub(super) fn first_turn_once<F: Fill>(work: &mut Work<F>) -> bool {
-    turn_with(work, first_turn)
+    turn_with::<F, true>(work)
 }
 
 #[inline(always)]
-fn turn_with<'a, F: Fill>(
-    work: &'a mut Work<F>,
-    turn: impl FnOnce(&mut Stream, &mut JobSource<'a, F>, &mut Read) -> Event,
-) -> bool {
+fn turn_with<F: Fill, const FIRST: bool>(work: &mut Work<F>) -> bool {
     // SAFETY: `take_turns` was given both.
     let (job, connection) = unsafe { (&mut *work.job, &mut *work.connection) };
-    let mut source = JobSource { job: work.job, window: work.fill.window(work.job), fill: &work.fill };
-    let event = turn(&mut connection.stream, &mut source, &mut job.read);
+    let mut source = JobSource::new(work.job, &work.fill);
+    let (stream, read) = (&mut connection.stream, &mut job.read);
+    let event = if FIRST { first_turn(stream, &mut source, read) } else { turn(stream, &mut source, read) };
     if event == Event::END {
         return false;
     }
@@ -137,8 +142,22 @@ fn turn_with<'a, F: Fill>(
     }
     if let Some(version) = event.version() {
         job.requests[version as usize] += 1;
+        if constant!(response_shards) != 0 {
+            note(job, event, version, connection.stream.last_stream);
+        }
         job.resynced |= job.trial;
         job.trial = 0;
+    } else if !FIRST && event == Event::CLIENT_HELLO {
+        // Of a connection whose first bytes were missed it is not known what they were.
+        job.client_hello = 1 ^ job.trial;
+        return false;
     }
     job.read.offset < job.read.end
+}
+
+/// What the responses need to know of a request. A function of its own: where it returns, the verifier forgets.
+#[inline(never)]
+fn note(job: &mut Job, event: Event, version: u32, stream: u32) -> u64 {
+    job.noted.note(event, version, stream);
+    0
 }

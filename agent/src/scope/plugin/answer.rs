@@ -11,6 +11,7 @@ use hyper::header::ACCEPT_ENCODING;
 use hyper::{Request, Response, StatusCode};
 
 use super::pulse::Pulse;
+use super::takers::Takers;
 use crate::counting::overview;
 use crate::health::Question;
 use crate::http::encoding::takes_gzip;
@@ -44,6 +45,11 @@ pub trait Answers: Send + Sync {
 
     /// A Scope probe with this PID has asked for the first time: how it calls this host, if that can be told.
     fn scopes_host(&self, _pid: u32) -> Option<Arc<str>> {
+        None
+    }
+
+    /// Where agents queue that want to go on with what is counted here.
+    fn takers(&self) -> Option<&Takers> {
         None
     }
 

@@ -6,9 +6,12 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
+use rustix::process::getuid;
+use tokio::net::unix::UCred;
 use tokio::time::Instant;
 
 use super::answer::{self, Answers, Asked, ScopeProbe};
+use super::takers;
 use crate::http::serve::Answering;
 use crate::scope::host;
 
@@ -16,6 +19,8 @@ use crate::scope::host;
 pub(super) struct Connection {
     answers: Arc<dyn Answers>,
     peer: Option<u32>,
+    /// Whether it runs as the same user.
+    is_own: bool,
     /// The Scope probe at its other end, once it has asked.
     scope: Mutex<Option<Poller>>,
 }
@@ -28,8 +33,10 @@ struct Poller {
 }
 
 impl Connection {
-    pub(super) fn new(answers: Arc<dyn Answers>, peer: Option<u32>) -> Self {
-        Self { answers, peer, scope: Mutex::new(None) }
+    pub(super) fn new(answers: Arc<dyn Answers>, client: Option<UCred>) -> Self {
+        let peer = client.and_then(|client| client.pid()).and_then(|pid| u32::try_from(pid).ok());
+        let is_own = client.is_some_and(|client| client.uid() == getuid().as_raw());
+        Self { answers, peer, is_own, scope: Mutex::new(None) }
     }
 
     fn report(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -63,7 +70,12 @@ impl Connection {
 }
 
 impl Answering for Connection {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, request: &mut Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.uri().path() == takers::PATH
+            && let Some(takers) = self.answers.takers()
+        {
+            return takers.answer(request, (self.is_own, self.peer));
+        }
         answer::answer(&*self.answers, request).unwrap_or_else(|| self.report(request))
     }
 

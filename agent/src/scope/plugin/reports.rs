@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::answer::{Answers, Asked, Report};
 use super::pulse::Pulse;
+use super::takers::Takers;
 use crate::counting::overview::{Facts, Overview};
 use crate::counting::shown::Shown;
 use crate::counting::snapshot::Snapshot;
@@ -40,6 +41,7 @@ pub struct Reports {
     warned: AtomicBool,
     instruments: Instruments,
     facts: Facts,
+    takers: Option<Takers>,
 }
 
 /// Reports on one tick.
@@ -77,6 +79,7 @@ impl Reports {
             warned: AtomicBool::new(false),
             instruments: Instruments::default(),
             facts: Facts::default(),
+            takers: None,
         }
     }
 
@@ -102,6 +105,12 @@ impl Reports {
     #[must_use]
     pub fn with_facts(self, facts: Facts) -> Self {
         Self { facts, ..self }
+    }
+
+    /// Lets other agents go on with what is counted here.
+    #[must_use]
+    pub fn with_takers(self, takers: Option<Takers>) -> Self {
+        Self { takers, ..self }
     }
 
     /// Notes there what reports cost and how often Scope asks.
@@ -184,6 +193,10 @@ impl Kept {
 }
 
 impl Answers for Reports {
+    fn takers(&self) -> Option<&Takers> {
+        self.takers.as_ref()
+    }
+
     fn report(&self, asked: &Asked) -> Result<Report, String> {
         let report = self.kept_or_rendered(asked);
         if asked.scope.is_some() {

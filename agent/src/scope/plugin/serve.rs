@@ -15,8 +15,7 @@ use crate::shutdown::Shutdown;
 /// Serves until shutdown, then lets answers under way finish.
 pub async fn serve(listener: UnixListener, answers: Arc<dyn Answers>, limits: Limits, shutdown: Shutdown) {
     serve::serve(listener, limits, shutdown, |stream: &UnixStream| {
-        let peer = stream.peer_cred().ok().and_then(|peer| peer.pid()).and_then(|pid| u32::try_from(pid).ok());
-        Connection::new(Arc::clone(&answers), peer)
+        Connection::new(Arc::clone(&answers), stream.peer_cred().ok())
     })
     .await;
 }

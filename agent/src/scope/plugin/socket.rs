@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{UnixCredentials, getsockopt};
 use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
@@ -86,10 +89,58 @@ impl Socket {
         folder::create_own(&own)?;
         let _until_bound = folder::lock(&own)?;
         remove_stale(&path)?;
+        Self::bound(path)
+    }
+
+    /// Puts its own socket in the place of one that somebody serves who does not give it away.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClaimError`].
+    pub fn replace(root: &Path) -> Result<(Self, tokio::net::UnixListener), ClaimError> {
+        let path = socket_path(root);
+        let _until_bound = folder::lock(&root.join(ID))?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("replace", &path)(error)),
+            _ => {}
+        }
+        Self::bound(path)
+    }
+
+    /// The socket of another agent, which has given its listener.
+    ///
+    /// # Errors
+    ///
+    /// It is not there.
+    pub fn inherit(path: &Path, listener: OwnedFd) -> Result<(Self, tokio::net::UnixListener), ClaimError> {
+        let listener = UnixListener::from(listener);
+        listener.set_nonblocking(true).map_err(failed("use", path))?;
+        Self::of(path.to_owned(), listener)
+    }
+
+    /// Who connects to a socket is told the process that listened last (`unix_listen`): from now on this one.
+    ///
+    /// # Errors
+    ///
+    /// What the system said.
+    pub fn announce(listener: &tokio::net::UnixListener) -> io::Result<()> {
+        rustix::net::listen(listener, BACKLOG).map_err(io::Error::from)
+    }
+
+    fn bound(path: PathBuf) -> Result<(Self, tokio::net::UnixListener), ClaimError> {
         let listener = bind(&path).map_err(|error| failed("bind", &path)(error.into()))?;
+        Self::of(path, listener)
+    }
+
+    fn of(path: PathBuf, listener: UnixListener) -> Result<(Self, tokio::net::UnixListener), ClaimError> {
         let listener = tokio::net::UnixListener::from_std(listener).map_err(failed("use", &path))?;
         let identity = identity(&path).map_err(failed("look at", &path))?;
         Ok((Self { path, identity }, listener))
+    }
+
+    /// It is another agent's from now on, and stays where it is.
+    pub fn give(mut self) {
+        self.identity = (0, 0);
     }
 
     /// Where it is.
@@ -128,9 +179,29 @@ fn remove_stale(path: &Path) -> Result<(), ClaimError> {
 
 /// Without waiting: an agent that is stopped accepts nobody.
 fn connect(path: &Path) -> Result<(), Errno> {
+    connected(path).map(drop)
+}
+
+/// A connection to whoever serves there; it does not block.
+///
+/// # Errors
+///
+/// What the system said.
+pub fn connected(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// Who serves at the other end of a connection: its process and its user.
+///
+/// # Errors
+///
+/// What the system said.
+pub fn server_of(stream: &impl AsFd) -> io::Result<UnixCredentials> {
+    // Not with rustix: an agent of another PID namespace has PID 0 here, which it takes for an error (1.1.4).
+    Ok(getsockopt(stream, PeerCredentials)?)
 }
 
 /// Listens on a socket that has its mode from the moment it has a name.

@@ -1,5 +1,6 @@
 //! The report's parts as JSON has them: what Scope reads, and under which names. PURE.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -12,7 +13,12 @@ pub const ID: &str = "http-requests";
 pub const LABEL: &str = "HTTP Requests";
 pub const DESCRIPTION: &str = "Adds http request metrics to processes";
 pub const RATE: &str = "http_requests_per_second";
+pub const ERRORS: &str = "http_errors_per_second";
+pub const MILLISECONDS: &str = "http_p95_milliseconds";
+/// What a status' entry begins with: the rest is its row in the table.
+pub const STATUS: &str = "http_responses_";
 pub const TOTAL: &str = "http_requests_total";
+pub const TLS: &str = "http_requests_tls_connections";
 pub const POD: &str = "http_requests_pod";
 pub const NAMESPACE: &str = "http_requests_namespace";
 pub const CONTAINER: &str = "http_requests_container";
@@ -47,9 +53,46 @@ impl Plugin {
 
 #[derive(Serialize)]
 pub struct TopologyHead {
+    #[serde(flatten)]
+    pub templates: Templates,
+    pub nodes: NoNodes,
+}
+
+/// What Scope is told of metrics, entries and tables: each time, of every topology.
+#[derive(Serialize)]
+pub struct Templates {
     pub metric_templates: RateTemplates,
     pub metadata_templates: LatestTemplates,
-    pub nodes: NoNodes,
+    /// Only where responses are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_templates: Option<TableTemplates>,
+}
+
+impl Templates {
+    pub fn new(is_placed: bool, answers: bool, tls: bool) -> Self {
+        let table =
+            TableTemplate { id: STATUS, label: "HTTP responses by status", prefix: STATUS, kind: "property-list" };
+        Self {
+            metric_templates: RateTemplates::new(answers),
+            metadata_templates: LatestTemplates::new(is_placed, tls),
+            table_templates: answers.then_some(TableTemplates { statuses: table }),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct TableTemplates {
+    #[serde(rename = "http_responses_")]
+    pub statuses: TableTemplate,
+}
+
+#[derive(Serialize)]
+pub struct TableTemplate {
+    pub id: &'static str,
+    pub label: &'static str,
+    pub prefix: &'static str,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
 }
 
 #[derive(Serialize)]
@@ -59,18 +102,28 @@ pub struct NoNodes {}
 pub struct RateTemplates {
     #[serde(rename = "http_requests_per_second")]
     pub rate: MetricTemplate,
+    #[serde(rename = "http_errors_per_second", skip_serializing_if = "Option::is_none")]
+    pub errors: Option<MetricTemplate>,
+    #[serde(rename = "http_p95_milliseconds", skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<MetricTemplate>,
 }
 
 impl RateTemplates {
-    pub fn new() -> Self {
-        Self { rate: MetricTemplate { id: RATE, label: "HTTP Req/Second", priority: 0.1 } }
+    pub fn new(answers: bool) -> Self {
+        let metric = |id, label, priority| MetricTemplate { id, label, priority };
+        // Behind Scope's own processor, memory and files, of which a panel shows the first two large.
+        Self {
+            rate: metric(RATE, "HTTP Req/Second", 0.1),
+            errors: answers.then(|| metric(ERRORS, "HTTP Errors/Second", 4.1)),
+            milliseconds: answers.then(|| metric(MILLISECONDS, "HTTP p95 ms (15 s)", 4.2)),
+        }
     }
 }
 
 #[derive(Serialize)]
 pub struct SumTopology {
-    pub metric_templates: RateTemplates,
-    pub metadata_templates: LatestTemplates,
+    #[serde(flatten)]
+    pub templates: Templates,
     pub nodes: BTreeMap<String, SumNode>,
 }
 
@@ -94,9 +147,9 @@ pub struct Parents {
 pub struct Latest {
     #[serde(rename = "http_requests_total")]
     pub total: Entry,
-    /// What Scope calls it by.
+    /// What Scope calls it by, and its responses by status.
     #[serde(flatten)]
-    pub names: BTreeMap<&'static str, Entry>,
+    pub others: BTreeMap<Cow<'static, str>, Entry>,
 }
 
 #[derive(Serialize)]
@@ -109,6 +162,10 @@ pub struct Entry {
 pub struct Metrics {
     #[serde(rename = "http_requests_per_second")]
     pub rate: Metric,
+    #[serde(rename = "http_errors_per_second", skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Metric>,
+    #[serde(rename = "http_p95_milliseconds", skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<Metric>,
 }
 
 #[derive(Serialize)]
@@ -136,15 +193,19 @@ pub struct MetricTemplate {
 pub struct LatestTemplates {
     #[serde(rename = "http_requests_total")]
     pub total: MetadataTemplate,
+    /// Only where there was a TLS connection.
+    #[serde(rename = "http_requests_tls_connections", skip_serializing_if = "Option::is_none")]
+    pub tls: Option<MetadataTemplate>,
     #[serde(flatten)]
     pub place: Option<PlaceTemplates>,
 }
 
 impl LatestTemplates {
-    pub fn new(is_placed: bool) -> Self {
+    pub fn new(is_placed: bool, tls: bool) -> Self {
         Self {
             // Of 10 and more Scope hides them behind "+1", and it cuts labels of more than about twelve letters.
             total: MetadataTemplate::new(TOTAL, "HTTP total", "number", 6.0),
+            tls: tls.then(|| MetadataTemplate::new(TLS, "TLS, unread", "number", 6.5)),
             place: is_placed.then(|| PlaceTemplates {
                 pod: MetadataTemplate::new(POD, "Pod", "", 7.0),
                 namespace: MetadataTemplate::new(NAMESPACE, "Namespace", "", 8.0),

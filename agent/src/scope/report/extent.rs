@@ -39,11 +39,25 @@ impl Extent {
     /// Whether total, pod and container of this process, one of so many, are in it.
     #[must_use]
     pub fn details(self, pid: u32, processes: usize) -> bool {
-        let turns = processes.div_ceil(DETAILED).max(1) as u64;
+        self.is_turn(pid, turns(processes))
+    }
+
+    /// Whether what it answered is: where processes take turns, half as often.
+    #[must_use]
+    pub fn answers(self, pid: u32, processes: usize) -> bool {
+        let turns = turns(processes);
+        self.is_turn(pid, if turns > 1 { 2 * turns } else { 1 })
+    }
+
+    fn is_turn(self, pid: u32, turns: u64) -> bool {
         // Processes that are forked in the same way have PIDs at the same distance; their hashes have none.
         let hash = u64::from(pid.wrapping_mul(0x9e37_79b9) >> 16);
         self.turn.is_none_or(|turn| hash % turns == turn % turns)
     }
+}
+
+fn turns(processes: usize) -> u64 {
+    processes.div_ceil(DETAILED).max(1) as u64
 }
 
 #[cfg(test)]
@@ -65,6 +79,17 @@ mod tests {
                 let told = (7..7 + turns).filter(|report| Extent::after(*report, 1).details(pid, processes));
                 assert_eq!(told.count(), 1, "{pid} of {processes}");
                 assert!(Extent::WHOLE.details(pid, processes));
+            }
+        }
+    }
+
+    #[test]
+    fn what_it_answered_comes_with_every_second_of_its_turns() {
+        for (processes, reports) in [(1, 1), (DETAILED, 1), (DETAILED + 1, 4), (MAX_REPORTED_PROCESSES, 10)] {
+            for pid in 1..50 {
+                let extent = |report: u64| Extent::after(report, 1);
+                let told: Vec<_> = (7..7 + reports).filter(|report| extent(*report).answers(pid, processes)).collect();
+                assert!(told.len() == 1 && extent(told[0]).details(pid, processes), "{pid} of {processes}: {told:?}");
             }
         }
     }

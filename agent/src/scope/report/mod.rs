@@ -1,5 +1,6 @@
 //! The report that Scope polls. Hands out a snapshot as JSON.
 
+mod answers;
 mod document;
 mod extent;
 mod processes;

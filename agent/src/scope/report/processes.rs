@@ -5,13 +5,15 @@
 
 use std::cmp::Reverse;
 
+use super::answers::{self, MOST_STATUSES, Scale};
 use super::document::{
-    CONTAINER, LatestTemplates, NAMESPACE, NoNodes, POD, Parents, RATE, RateTemplates, SCOPES_CONTAINER, TOTAL,
-    TopologyHead, rounded, write, write_key,
+    CONTAINER, ERRORS, MILLISECONDS, NAMESPACE, NoNodes, POD, Parents, RATE, SCOPES_CONTAINER, STATUS, TLS, TOTAL,
+    Templates, TopologyHead, rounded, write, write_key,
 };
 use super::extent::Extent;
 use super::render::Source;
 use super::sums::{container_id, pod_id};
+use crate::counting::responded::Responded;
 use crate::counting::snapshot::{Place, Process};
 use crate::scope::topologies::Topology;
 
@@ -27,6 +29,10 @@ pub const MAX_PROCESS_BYTES: usize = 6 * 1024 * 1024;
 const BYTES_PER_PROCESS: usize = 440;
 /// What its place adds at most, but for the names in it.
 const BYTES_PER_PLACE: usize = 540;
+
+/// What its responses add at most, and each further number: a row of its table of statuses, its TLS connections.
+const BYTES_PER_ANSWERS: usize = 440;
+const BYTES_PER_STATUS: usize = 110;
 
 /// The topology of processes.
 pub struct Processes<'a> {
@@ -71,15 +77,14 @@ impl<'a> Processes<'a> {
 
     pub fn write(&self, json: &mut Vec<u8>, source: &Source) {
         let is_placed = self.reported.iter().any(|(_, process)| process.place.is_some());
-        let topology = TopologyHead {
-            metric_templates: RateTemplates::new(),
-            metadata_templates: LatestTemplates::new(is_placed),
-            nodes: NoNodes {},
-        };
+        let templates = Templates::new(is_placed, source.snapshot.responded.is_some(), source.has_tls());
+        let topology = TopologyHead { templates, nodes: NoNodes {} };
         write_key(json, Topology::Process);
         write(json, &topology);
         json.truncate(json.len() - NODES_END.len());
-        let pieces = Pieces::new(source, self.reported.len(), self.highest);
+        let responded = self.reported.iter().filter_map(|(_, process)| process.responded.as_deref());
+        let answers = Scale::new(source, responded);
+        let pieces = Pieces::new(source, self.reported.len(), (self.highest, answers));
         for (index, (pid, process)) in self.reported.iter().enumerate() {
             if index > 0 {
                 json.push(b',');
@@ -114,7 +119,12 @@ fn process_bytes(host: usize, process: &Process) -> usize {
             + json_length(&place.namespace)
             + container
     });
-    BYTES_PER_PROCESS + 2 * host + place
+    let answers = process
+        .responded
+        .as_ref()
+        .map_or(0, |responded| BYTES_PER_ANSWERS + BYTES_PER_STATUS * responded.statuses.len().min(MOST_STATUSES + 1));
+    let tls = if process.totals.tls_connections > 0 { BYTES_PER_STATUS } else { 0 };
+    BYTES_PER_PROCESS + 2 * host + place + answers + tls
 }
 
 /// What a string takes in JSON without its quotes.
@@ -128,6 +138,11 @@ fn json_length(text: &str) -> usize {
         .sum()
 }
 
+/// Without a maximum Scope's canvas draws nothing.
+fn scale(max: f32) -> Vec<u8> {
+    format!(r#"],"min":0.0,"max":{max:?}}}"#).into_bytes()
+}
+
 /// What all nodes of one report share, as JSON.
 struct Pieces {
     /// The quoted host without its last quote.
@@ -138,6 +153,8 @@ struct Pieces {
     samples: Vec<Vec<u8>>,
     /// From behind the samples up to the metric's end: the scale.
     scale: Vec<u8>,
+    /// From behind a metric to the samples of errors, their scale, the sample of durations, and theirs.
+    answers: [Vec<u8>; 4],
     /// From behind the metric up to the total.
     latest: Vec<u8>,
     /// From behind the key of a further entry up to its value.
@@ -150,7 +167,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn new(source: &Source, processes: usize, highest: f32) -> Self {
+    fn new(source: &Source, processes: usize, (highest, answers): (f32, Scale)) -> Self {
         let mut host = Vec::new();
         write(&mut host, &source.host);
         host.pop();
@@ -160,8 +177,13 @@ impl Pieces {
             host,
             metric: format!(r#","metrics":{{"{RATE}":{{"samples":["#).into_bytes(),
             samples: dates.iter().map(|date| format!(r#"{{"date":"{date}","value":"#).into_bytes()).collect(),
-            // Without a maximum Scope's canvas draws nothing.
-            scale: format!(r#"],"min":0.0,"max":{:?}}}}}"#, rounded(highest)).into_bytes(),
+            scale: scale(rounded(highest)),
+            answers: [
+                format!(r#","{ERRORS}":{{"samples":["#).into_bytes(),
+                scale(answers.errors),
+                format!(r#","{MILLISECONDS}":{{"samples":[{{"date":"{newest}","value":"#).into_bytes(),
+                [b"}", &*scale(answers.milliseconds)].concat(),
+            ],
             latest: format!(r#","latest":{{"{TOTAL}":{{"timestamp":"{newest}","value":""#).into_bytes(),
             entry: format!(r#":{{"timestamp":"{newest}","value":"#).into_bytes(),
             now: source.snapshot.now,
@@ -175,18 +197,34 @@ impl Pieces {
         json.extend_from_slice(br#":{"id":"#);
         self.write_id(json, pid);
         json.extend_from_slice(&self.metric);
-        self.write_samples(json, process);
+        self.write_samples(json, process.history.last(self.now, self.samples.len()));
         json.extend_from_slice(&self.scale);
+        let responded = process.responded.as_deref().filter(|_| self.extent.answers(pid, self.processes));
+        responded.into_iter().for_each(|responded| self.write_answers(json, responded));
+        json.push(b'}');
         if self.extent.details(pid, self.processes) {
             json.extend_from_slice(&self.latest);
             write(json, &process.requests());
             json.extend_from_slice(br#""}"#);
+            if process.totals.tls_connections > 0 {
+                self.write_number(json, TLS, process.totals.tls_connections);
+            }
+            for (status, count) in responded.iter().flat_map(|responded| answers::statuses(responded)) {
+                self.write_number(json, &format!("{STATUS}{status}"), count);
+            }
             match &process.place {
                 Some(place) => self.write_place(json, place),
                 None => json.push(b'}'),
             }
         }
         json.push(b'}');
+    }
+
+    /// An entry of `latest`.
+    fn write_number(&self, json: &mut Vec<u8>, key: &str, number: u64) {
+        json.extend_from_slice(format!(r#","{key}""#).as_bytes());
+        json.extend_from_slice(&self.entry);
+        json.extend_from_slice(format!(r#""{number}"}}"#).as_bytes());
     }
 
     /// The rest of `latest`, and the links.
@@ -217,8 +255,21 @@ impl Pieces {
         json.push(b'"');
     }
 
-    fn write_samples(&self, json: &mut Vec<u8>, process: &Process) {
-        let rates = process.history.last(self.now, self.samples.len());
+    /// Errors at each tick, and the percentile of the last one.
+    fn write_answers(&self, json: &mut Vec<u8>, responded: &Responded) {
+        let [errors, errors_end, milliseconds, milliseconds_end] = &self.answers;
+        json.extend_from_slice(errors);
+        let rates: Vec<_> = answers::errors(responded, self.now, self.samples.len()).collect();
+        self.write_samples(json, rates.into_iter());
+        json.extend_from_slice(errors_end);
+        if let Some(value) = answers::milliseconds(responded, self.now) {
+            json.extend_from_slice(milliseconds);
+            write(json, &value);
+            json.extend_from_slice(milliseconds_end);
+        }
+    }
+
+    fn write_samples(&self, json: &mut Vec<u8>, rates: impl ExactSizeIterator<Item = f32>) {
         let samples = &self.samples[self.samples.len() - rates.len()..];
         for (index, (sample, rate)) in samples.iter().zip(rates).enumerate() {
             if index > 0 {

@@ -9,6 +9,7 @@ use super::processes::Processes;
 use super::sums::{BYTES_PER_SUM, Cut, container_node, host, pod_node, sums};
 use crate::counting::shown::Shown;
 use crate::counting::snapshot::Snapshot;
+use crate::counting::summary;
 use crate::scope::topologies::{Topologies, Topology};
 
 /// What a report holds beside the snapshot's facts.
@@ -47,6 +48,11 @@ impl<'a> Source<'a> {
         let dates = snapshot.ticks.iter().skip(older).map(|tick| date(*tick)).collect();
         Self { snapshot, content, host: content.host.unwrap_or(&snapshot.host), dates }
     }
+
+    /// Whether there was a TLS connection.
+    pub fn has_tls(&self) -> bool {
+        self.snapshot.totals.tls_connections > 0
+    }
 }
 
 /// A report as JSON, with how many nodes it has and how many found no room.
@@ -83,7 +89,7 @@ pub fn render(snapshot: &Snapshot, content: Content, buffer: Vec<u8>) -> Rendere
     let mut json = buffer;
     json.clear();
     json.reserve(4096 + bytes);
-    write(&mut json, &Head { plugins: [Plugin::new(description(&cuts, &content))] });
+    write(&mut json, &Head { plugins: [Plugin::new(description(&cuts, snapshot, &content))] });
     json.pop();
     if let Some(processes) = processes {
         processes.write(&mut json, &source);
@@ -99,15 +105,17 @@ pub fn render(snapshot: &Snapshot, content: Content, buffer: Vec<u8>) -> Rendere
     Rendered { json: json.into(), nodes, left_out: cuts.map(|(_, cut, _)| cut).sum() }
 }
 
-/// Says of what is cut how much is reported and how much is not, and ends with the notice.
-fn description(cuts: &[Option<Cut>], content: &Content) -> String {
+/// Says of what is cut how much is reported and how much is not, what is not counted, and ends with the notice.
+fn description(cuts: &[Option<Cut>], snapshot: &Snapshot, content: &Content) -> String {
     let cuts = cuts.iter().flatten().filter(|(_, cut, _)| *cut > 0);
     let said: Vec<_> =
         cuts.map(|(reported, cut, what)| format!("the busiest {reported} of {}{what}", reported + cut)).collect();
     let cause = if content.extent.nodes < Extent::WHOLE.nodes { ": Scope had no time for more" } else { "" };
     let cut = if said.is_empty() { String::new() } else { format!(" ({}{cause})", said.join(", ")) };
     let notice = content.notice.map_or_else(String::new, |notice| format!("; {notice}"));
-    format!("{DESCRIPTION}{cut}{notice}")
+    let tls = summary::tls(snapshot);
+    let tls = if tls.is_empty() { tls } else { format!("; {tls}") };
+    format!("{DESCRIPTION}{cut}{tls}{notice}")
 }
 
 /// RFC 3339 with nanoseconds and a zone, which Scope insists on.

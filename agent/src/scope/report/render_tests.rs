@@ -6,7 +6,7 @@ use crate::counting::counts::Pid;
 use crate::counting::ended::Remains;
 use crate::counting::identity::Identity;
 use crate::counting::snapshot::PlacedRemains;
-use crate::counting::snapshot::tests_support::{placed, process, snapshot};
+use crate::counting::snapshot::tests_support::{answered, answering, placed, process, snapshot, with_tls};
 use crate::counting::snapshot::{Place, Process, REPEATED_TICKS};
 use crate::golden;
 use crate::pods::cgroup::ContainerId;
@@ -43,6 +43,8 @@ fn golden_reports() {
     let several = vec![process(42, &[3.0, 0.5, 1234.25, 0.0], 1238), process(7, &[0.0, 2.0], 2)];
     check_golden("report-several.json", &snapshot(several));
     check_golden("report-pods.json", &in_pods());
+    let tls = with_tls(placed(process(42, &[0.0], 0), "web-1", Some('a')), 12);
+    check_golden("report-tls.json", &snapshot(vec![tls, process(7, &[1.0], 1)]));
 }
 
 /// Two processes in one container, one in another of the same pod, one in a pod's own cgroup, one outside.
@@ -76,8 +78,8 @@ fn containers_pods_and_the_host_have_the_sums_of_their_processes() {
 
 /// What ended processes left in the cgroup where `like` is, quiet for this long.
 fn left(like: &Process, rates: [f32; REPEATED_TICKS], total: u64, quiet_ticks: u32) -> PlacedRemains {
-    let totals = Counts { requests: [0, total, 0], unsynced: 0 };
-    let remains = Remains { candidates: [].into(), totals, rates, quiet_ticks };
+    let totals = Counts { requests: [0, total, 0], ..Counts::default() };
+    let remains = Remains { candidates: [].into(), totals, rates, responded: None, quiet_ticks };
     PlacedRemains { remains, place: like.place.clone(), standing: like.standing, is_there: true }
 }
 
@@ -309,11 +311,12 @@ fn places() -> impl Strategy<Value = Option<Place>> {
     }))
 }
 
-type Any = (Vec<f32>, u64, Option<u32>, Option<Place>);
+type Any = (Vec<f32>, u64, Option<u32>, Option<Place>, Vec<(u32, u64, usize)>);
 
 fn processes() -> impl Strategy<Value = Vec<Any>> {
     let rates = prop::collection::vec(0.0f32..f32::MAX / 100.0, 0..5);
-    prop::collection::vec((rates, 0..u64::MAX / 1000, prop::option::of(1..30u32), places()), 0..20)
+    let answers = prop::collection::vec((100..1000u32, 0..1000u64, 0..20usize), 0..20);
+    prop::collection::vec((rates, 0..u64::MAX / 1000, prop::option::of(1..30u32), places(), answers), 0..20)
 }
 
 proptest! {
@@ -322,14 +325,17 @@ proptest! {
     /// ascend and stay below the maximum, and no process larger than was reckoned with.
     #[test]
     fn always_valid(host in text(), any in processes(), ended in prop::collection::vec((places(), 0..30u32), 0..5)) {
-        let any: Vec<_> = any.into_iter().enumerate().map(|(index, (rates, total, pid, place))| {
+        let any: Vec<_> = any.into_iter().enumerate().map(|(index, (rates, total, pid, place, answers))| {
             let mut process = process(index as u32 + 1, &rates, total);
             process.identity = Arc::new(Identity { pid: pid.map(Pid), ..(*process.identity).clone() });
-            Process { place: place.map(Arc::new), ..process }
+            let process = Process { place: place.map(Arc::new), ..process };
+            answers.into_iter().fold(process, |process, (status, count, bucket)| {
+                answering(process, &[(status, count)], bucket)
+            })
         }).collect();
         let pids: std::collections::BTreeSet<_> = any.iter().filter(|process| !process.history.is_empty())
             .filter_map(|process| process.identity.pid).collect();
-        let mut state = Snapshot { host: host.as_str().into(), ..snapshot(any) };
+        let mut state = Snapshot { host: host.as_str().into(), ..answered(snapshot(any)) };
         state.remains = ended.into_iter().map(|(place, quiet)| {
             let like = Process { place: place.map(Arc::new), ..process(1, &[], 0) };
             left(&like, [1.0, 2.0, 3.0], 6, quiet)
@@ -338,7 +344,7 @@ proptest! {
         let processes = Processes::new(&source);
         let mut alone = Vec::new();
         processes.write(&mut alone, &source);
-        prop_assert!(alone.len() <= processes.bytes + 640, "{} > {}", alone.len(), processes.bytes);
+        prop_assert!(alone.len() <= processes.bytes + 1024, "{} > {}", alone.len(), processes.bytes);
         let report = parsed(&state);
         prop_assert_eq!(report["Process"]["nodes"].as_object().unwrap().len(), pids.len());
         prop_assert_eq!(report["Plugins"].as_array().unwrap().len(), 1);
@@ -349,16 +355,22 @@ proptest! {
                 prop_assert_eq!(node["id"].as_str(), Some(id.as_str()));
                 prop_assert!(node["latest"][TOTAL]["value"].as_str().unwrap().parse::<u64>().is_ok());
                 prop_assert!(node.get("topology").is_none(), "it would panic the Scope probe");
-                let metric = &node["metrics"][RATE];
-                let max = metric["max"].as_f64().unwrap();
-                let samples = metric["samples"].as_array().unwrap();
-                prop_assert!(samples.len() <= REPEATED_TICKS);
-                let dates: Vec<_> = samples.iter().map(|s| s["date"].as_str().unwrap().parse::<Timestamp>().unwrap()).collect();
-                prop_assert!(dates.is_sorted());
-                for sample in samples {
-                    prop_assert!(sample["value"].as_f64().unwrap() <= max);
+                prop_assert!(node["metrics"].get(RATE).is_some());
+                for (name, metric) in node["metrics"].as_object().unwrap() {
+                    prop_assert!(topology["metric_templates"].get(name).is_some(), "{} has no template", name);
+                    let max = metric["max"].as_f64().unwrap();
+                    let samples = metric["samples"].as_array().unwrap();
+                    prop_assert!(samples.len() <= REPEATED_TICKS);
+                    let dates: Vec<_> = samples.iter().map(|s| s["date"].as_str().unwrap().parse::<Timestamp>().unwrap()).collect();
+                    prop_assert!(dates.is_sorted());
+                    for sample in samples {
+                        prop_assert!(sample["value"].as_f64().unwrap() <= max, "{} of {}", name, metric);
+                    }
                 }
             }
         }
     }
 }
+
+#[path = "render_answers_tests.rs"]
+mod answers;

@@ -4,13 +4,17 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
+use common::maps::Counts;
+
+use super::answers::{self, Scale};
 use super::document::{
-    Entry, Latest, LatestTemplates, Metric, Metrics, Parents, RateTemplates, SCOPES_CONTAINER_NAME, SCOPES_NAMESPACE,
-    SCOPES_POD_NAME, Sample, SumNode, SumTopology, rounded, write, write_key,
+    Entry, Latest, Metric, Metrics, Parents, SCOPES_CONTAINER_NAME, SCOPES_NAMESPACE, SCOPES_POD_NAME, STATUS, Sample,
+    SumNode, SumTopology, TLS, Templates, rounded, write, write_key,
 };
 use super::render::Source;
-use crate::counting::counts::requests;
+use crate::counting::counts::{add, requests};
 use crate::counting::history::add_newest_first;
+use crate::counting::responded::Responded;
 use crate::counting::snapshot::Place;
 use crate::scope::topologies::Topology;
 
@@ -26,12 +30,15 @@ pub const MAX_REPORTED_SUMS: usize = 2000;
 pub const ENDED_SHOWN_TICKS: u32 = 15;
 
 /// About what a node of a sum takes; only saves reallocation.
-pub const BYTES_PER_SUM: usize = 900;
+pub const BYTES_PER_SUM: usize = 2_000;
 
 /// The topology of containers, of pods or of the host.
 pub struct Sums {
     pub nodes: BTreeMap<String, SumNode>,
     cut: usize,
+    /// Whether responses are counted, and whether there was a TLS connection.
+    answers: bool,
+    tls: bool,
 }
 
 impl Sums {
@@ -45,8 +52,7 @@ impl Sums {
             return;
         }
         write_key(json, topology);
-        let metadata_templates = LatestTemplates::new(false);
-        write(json, &SumTopology { metric_templates: RateTemplates::new(), metadata_templates, nodes: self.nodes });
+        write(json, &SumTopology { templates: Templates::new(false, self.answers, self.tls), nodes: self.nodes });
     }
 }
 
@@ -64,7 +70,8 @@ struct Sum<'a> {
     place: Option<&'a Place>,
     /// The newest first.
     rates: Vec<f32>,
-    requests: u64,
+    totals: Counts,
+    responded: Option<Responded>,
 }
 
 impl<'a> Sum<'a> {
@@ -72,9 +79,15 @@ impl<'a> Sum<'a> {
         Self { place: Some(place), ..Self::default() }
     }
 
-    fn add(&mut self, newest_first: impl Iterator<Item = f32>, requests: u64) {
+    fn add(&mut self, newest_first: impl Iterator<Item = f32>, totals: &Counts) {
         add_newest_first(&mut self.rates, newest_first);
-        self.requests += requests;
+        add(&mut self.totals, totals);
+    }
+
+    fn answer(&mut self, responded: Option<&Responded>) {
+        if let Some(responded) = responded {
+            self.responded.get_or_insert_default().add(responded);
+        }
     }
 
     /// The highest rate of the last minute.
@@ -83,18 +96,31 @@ impl<'a> Sum<'a> {
     }
 
     /// On a scale that ends at `highest`.
-    fn node(&self, Node { id, parents, names }: Node, dates: &[String], highest: f32) -> SumNode {
+    fn node(&self, Node { id, parents, names }: Node, source: &Source, (highest, scale): (f32, Scale)) -> SumNode {
+        let dates = &source.dates;
         let newest = self.rates.iter().zip(dates.iter().rev());
         let samples = newest.map(|(rate, date)| Sample { date: date.clone(), value: rounded(*rate) });
         let mut samples: Vec<_> = samples.collect();
         samples.reverse();
         let entry = |value| Entry { timestamp: dates.last().cloned().unwrap_or_default(), value };
+        let responded = self.responded.as_ref();
+        let [errors, milliseconds] =
+            responded.map_or([None, None], |responded| answers::metrics(responded, source, scale));
+        let statuses = responded.into_iter().flat_map(answers::statuses);
+        let statuses = statuses.map(|(status, count)| (format!("{STATUS}{status}").into(), entry(count.to_string())));
+        let tls = Some(self.totals.tls_connections).filter(|connections| *connections > 0);
+        let tls = tls.map(|connections| (TLS.into(), entry(connections.to_string())));
         SumNode {
             id,
-            metrics: Metrics { rate: Metric { samples, min: 0.0, max: rounded(highest) } },
+            metrics: Metrics { rate: Metric { samples, min: 0.0, max: rounded(highest) }, errors, milliseconds },
             latest: Latest {
-                total: entry(self.requests.to_string()),
-                names: names.into_iter().map(|(key, name)| (key, entry(name))).collect(),
+                total: entry(requests(&self.totals).to_string()),
+                others: names
+                    .into_iter()
+                    .map(|(key, name)| (key.into(), entry(name)))
+                    .chain(tls)
+                    .chain(statuses)
+                    .collect(),
             },
             parents,
         }
@@ -106,10 +132,12 @@ pub fn host(source: &Source) -> Sums {
     let Source { snapshot, .. } = source;
     let node = Node { id: format!("{host};<host>", host = source.host), parents: None, names: Vec::new() };
     let rates: Vec<_> = snapshot.history.last(snapshot.now, usize::MAX).rev().collect();
-    let sum = Sum { place: None, rates, requests: requests(&snapshot.totals) };
-    let nodes =
-        (!sum.rates.is_empty()).then(|| (node.id.clone(), sum.node(node, &source.dates, sum.highest().max(1.0))));
-    Sums { nodes: nodes.into_iter().collect(), cut: 0 }
+    let responded = snapshot.responded.as_deref().cloned();
+    let answers = responded.is_some();
+    let sum = Sum { place: None, rates, totals: snapshot.totals, responded };
+    let scale = (sum.highest().max(1.0), Scale::new(source, sum.responded.iter()));
+    let nodes = (!sum.rates.is_empty()).then(|| (node.id.clone(), sum.node(node, source, scale)));
+    Sums { nodes: nodes.into_iter().collect(), cut: 0, answers, tls: source.has_tls() }
 }
 
 /// One node for each key, with the sum over processes of that key, also of those that are cut themselves.
@@ -124,7 +152,9 @@ pub fn sums<'a, K: Hash + Eq>(
         let Some(place) = process.place.as_deref() else { continue };
         let Some(key) = key(place) else { continue };
         let rates = process.history.last(snapshot.now, usize::MAX).rev();
-        by_key.entry(key).or_insert_with(|| Sum::new(place)).add(rates, process.requests());
+        let sum = by_key.entry(key).or_insert_with(|| Sum::new(place));
+        sum.add(rates, &process.totals);
+        sum.answer(process.responded.as_deref());
     }
     let ended = || {
         let there = snapshot.remains.iter().filter(|ended| ended.is_there);
@@ -136,22 +166,24 @@ pub fn sums<'a, K: Hash + Eq>(
     }
     for (ended, _, key) in ended() {
         if let Some(sum) = by_key.get_mut(&key) {
-            sum.add(ended.remains.rates.iter().rev().copied(), requests(&ended.remains.totals));
+            sum.add(ended.remains.rates.iter().rev().copied(), &ended.remains.totals);
+            sum.answer(ended.remains.responded.as_deref());
         }
     }
     let mut sums: Vec<_> = by_key.into_values().filter_map(|sum| Some((node(sum.place?)?, sum))).collect();
     let highest = sums.iter().map(|(_, sum)| sum.highest()).fold(1.0, f32::max);
+    let answers = Scale::new(source, sums.iter().filter_map(|(_, sum)| sum.responded.as_ref()));
     let most = source.content.extent.nodes.min(MAX_REPORTED_SUMS);
     let cut = sums.len().saturating_sub(most);
     if cut > 0 {
         // Rates are not negative: their bits are ordered as they are.
         sums.sort_by_cached_key(|(node, sum)| {
-            (Reverse(sum.highest().to_bits()), Reverse(sum.requests), node.id.clone())
+            (Reverse(sum.highest().to_bits()), Reverse(requests(&sum.totals)), node.id.clone())
         });
         sums.truncate(most);
     }
-    let nodes = sums.into_iter().map(|(node, sum)| (node.id.clone(), sum.node(node, &source.dates, highest)));
-    Sums { nodes: nodes.collect(), cut }
+    let nodes = sums.into_iter().map(|(node, sum)| (node.id.clone(), sum.node(node, source, (highest, answers))));
+    Sums { nodes: nodes.collect(), cut, answers: snapshot.responded.is_some(), tls: source.has_tls() }
 }
 
 pub fn pod_node(place: &Place) -> Node {

@@ -1,4 +1,4 @@
-// An HTTP/1.1 server that counts its requests.
+// An HTTP server that counts its requests; over TLS where it is given a key and a certificate.
 package main
 
 import (
@@ -23,7 +23,11 @@ func main() {
 		panic(err)
 	}
 	server := &http.Server{Handler: http.HandlerFunc(handler)}
-	go server.Serve(listener)
+	if len(os.Args) > 1 {
+		go server.ServeTLS(listener, os.Args[2], os.Args[1])
+	} else {
+		go server.Serve(listener)
+	}
 	fmt.Println("listening", listener.Addr().(*net.TCPAddr).Port)
 	io.Copy(io.Discard, os.Stdin)
 	server.Shutdown(context.Background())

@@ -1,4 +1,6 @@
-"""A threaded HTTP/1.1 server that counts its requests: a thread for each connection."""
+"""A threaded HTTP/1.1 server that counts its requests: a thread for each connection. Over TLS where it is given a key and a
+certificate."""
+import ssl
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,6 +53,10 @@ class Server(ThreadingHTTPServer):
 
 
 server = Server(("127.0.0.1", 0), Handler)
+if len(sys.argv) > 1:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[2], sys.argv[1])
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 threading.Thread(target=server.serve_forever, args=(0.01,)).start()
 print("listening", server.server_port, flush=True)
 sys.stdin.read()

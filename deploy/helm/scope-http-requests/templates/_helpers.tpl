@@ -76,3 +76,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- toYaml . }}
 {{- end }}
 {{- end }}
+
+{{/* An upgrade starts the new pod before the old one goes, and the new agent goes on with what the old one counts. A port of the node
+can be one pod's only: there the old pod goes first. */}}
+{{- define "scope-http-requests.updateStrategy" -}}
+{{- if .Values.updateStrategy }}
+{{- toYaml .Values.updateStrategy }}
+{{- else if and (eq .Values.scope.hostname "host") .Values.metrics.enabled -}}
+type: RollingUpdate
+rollingUpdate:
+  maxUnavailable: 10%
+{{- else -}}
+type: RollingUpdate
+rollingUpdate:
+  maxSurge: 1
+  maxUnavailable: 0
+{{- end }}
+{{- end }}

@@ -1,0 +1,78 @@
+//! Where probes stand in the file of a TLS library or of a program. PURE.
+
+use common::tls::action::{Action, cookie};
+
+/// Where one probe stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// In the file, of an instruction's first byte.
+    pub offset: u64,
+    /// What the probe says.
+    pub action: Action,
+    /// Bytes from the stack pointer here up to where it was at the function's first instruction (on x86-64: where the
+    /// return address lies). 0 in Go, where a call is known by its goroutine.
+    pub depth: u32,
+}
+
+impl Place {
+    /// What the kernel hands to the program at this place.
+    #[must_use]
+    pub const fn cookie(&self) -> u64 {
+        cookie(self.action, self.depth)
+    }
+}
+
+/// What a file's functions are called, and what they hand over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// OpenSSL, as a library or within a program.
+    OpenSsl,
+    /// `GnuTLS`.
+    GnuTls,
+    /// A program in Go, with `crypto/tls`.
+    Go,
+}
+
+/// Which places are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// Those at which an answer is written.
+    pub writes: bool,
+    /// Those in Go programs.
+    pub go: bool,
+}
+
+/// All places of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    kind: Kind,
+    places: Vec<Place>,
+}
+
+impl Places {
+    /// In the order in which they are to be attached: ends, entries, then begins and frees. So nobody's entry is missed
+    /// whose begin was seen, and nobody's end whose entry was.
+    #[must_use]
+    pub fn new(kind: Kind, mut places: Vec<Place>) -> Self {
+        let rank = |action: Action| match action {
+            action if action.is_end() => 0,
+            action if action.is_entry() => 1,
+            _ => 2,
+        };
+        places.sort_by_key(|place| (rank(place.action), place.offset, place.action));
+        places.dedup();
+        Self { kind, places }
+    }
+
+    /// Of the file.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// In order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Place] {
+        &self.places
+    }
+}

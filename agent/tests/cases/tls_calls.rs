@@ -1,0 +1,243 @@
+//! Functions that are called, and keep registers and stack, as those of TLS libraries and of Go are: what they "read" the case
+//! says. They are in this binary, so that cases need nothing beside it on any kernel.
+#![expect(unsafe_code, reason = "functions in assembly, whose instructions' places are known")]
+
+use std::ffi::c_void;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::ptr::null_mut;
+
+use agent::tls::library::{FileId, Library};
+use agent::tls::place::{Kind, Place, Places};
+use common::tls::action::Action;
+
+/// What a function calls before it returns what that returns.
+pub type Within = extern "C" fn(*mut c_void) -> i64;
+
+macro_rules! functions {
+    (
+        reads: [$($read:ident $read_within:ident $read_end:ident),*]
+        go: [$go_read:ident $go_entry:ident $go_end:ident]
+        marks: [$($mark:ident),*]
+        go_marks: [$($go_mark:ident $go_place:ident),*]
+    ) => {
+        #[cfg(target_arch = "x86_64")]
+        std::arch::global_asm!(
+            $(concat!(
+                ".globl ", stringify!($read), "\n", stringify!($read), ":\n nop\n push rbx\n mov rdi, r9\n call r8\n",
+                ".globl ", stringify!($read_within), "\n", stringify!($read_within), ":\n nop\n pop rbx\n",
+                ".globl ", stringify!($read_end), "\n", stringify!($read_end), ":\n ret\n"
+            ),)*
+            concat!(
+                ".globl ", stringify!($go_read), "\n", stringify!($go_read),
+                ":\n push rbx\n push r14\n mov rax, rdi\n mov rbx, rsi\n mov r14, rcx\n",
+                ".globl ", stringify!($go_entry), "\n", stringify!($go_entry), ":\n nop\n mov rax, rdx\n",
+                ".globl ", stringify!($go_end), "\n", stringify!($go_end), ":\n nop\n pop r14\n pop rbx\n ret\n"
+            ),
+            $(concat!(".globl ", stringify!($mark), "\n", stringify!($mark), ":\n nop\n ret\n"),)*
+            $(concat!(
+                ".globl ", stringify!($go_mark), "\n", stringify!($go_mark), ":\n mov rax, rdi\n",
+                ".globl ", stringify!($go_place), "\n", stringify!($go_place), ":\n nop\n ret\n"
+            ),)*
+        );
+        #[cfg(target_arch = "aarch64")]
+        std::arch::global_asm!(
+            $(concat!(
+                ".globl ", stringify!($read), "\n", stringify!($read),
+                ":\n nop\n stp x29, x30, [sp, #-16]!\n mov x0, x5\n blr x4\n",
+                ".globl ", stringify!($read_within), "\n", stringify!($read_within), ":\n nop\n ldp x29, x30, [sp], #16\n",
+                ".globl ", stringify!($read_end), "\n", stringify!($read_end), ":\n ret\n"
+            ),)*
+            concat!(
+                ".globl ", stringify!($go_read), "\n", stringify!($go_read), ":\n str x28, [sp, #-16]!\n mov x28, x3\n",
+                ".globl ", stringify!($go_entry), "\n", stringify!($go_entry), ":\n nop\n mov x0, x2\n",
+                ".globl ", stringify!($go_end), "\n", stringify!($go_end), ":\n nop\n ldr x28, [sp], #16\n ret\n"
+            ),
+            $(concat!(".globl ", stringify!($mark), "\n", stringify!($mark), ":\n nop\n ret\n"),)*
+            $(concat!(
+                ".globl ", stringify!($go_mark), "\n", stringify!($go_mark), ":\n nop\n",
+                ".globl ", stringify!($go_place), "\n", stringify!($go_place), ":\n nop\n ret\n"
+            ),)*
+        );
+        #[expect(dead_code, reason = "of each function one of its two ends is probed")]
+        unsafe extern "C" {
+            $(
+                fn $read(session: u64, buffer: *const u8, size: u64, stored: *mut u64, within: Within, with: *mut c_void) -> i64;
+                static $read_within: u8;
+                static $read_end: u8;
+            )*
+            fn $go_read(session: u64, buffer: *const u8, length: i64, goroutine: u64) -> i64;
+            static $go_entry: u8;
+            static $go_end: u8;
+            $(fn $mark(session: u64);)*
+            $(fn $go_mark(session: u64); static $go_place: u8;)*
+        }
+    };
+}
+
+functions! {
+    reads: [
+        lab_read lab_read_within lab_read_end,
+        lab_read_ex lab_read_ex_within lab_read_ex_end,
+        lab_early lab_early_within lab_early_end
+    ]
+    go: [lab_go_read lab_go_entry lab_go_end]
+    marks: [lab_begin_server, lab_begin_client, lab_begin_unless_known, lab_free]
+    go_marks: [
+        lab_go_server lab_go_server_place,
+        lab_go_client lab_go_client_place,
+        lab_go_close lab_go_close_place
+    ]
+}
+
+/// A session: any number will do for an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session(pub u64);
+
+/// Returns what it is given.
+extern "C" fn as_told(result: *mut c_void) -> i64 {
+    result.addr() as i64
+}
+
+const fn number(result: i64) -> *mut c_void {
+    std::ptr::without_provenance_mut(result as usize)
+}
+
+impl Session {
+    pub fn begin_server(self) {
+        // SAFETY: it does nothing; likewise the others.
+        unsafe { lab_begin_server(self.0) }
+    }
+
+    pub fn begin_client(self) {
+        // SAFETY: as above.
+        unsafe { lab_begin_client(self.0) }
+    }
+
+    pub fn begin_unless_known(self) {
+        // SAFETY: as above.
+        unsafe { lab_begin_unless_known(self.0) }
+    }
+
+    pub fn free(self) {
+        // SAFETY: as above.
+        unsafe { lab_free(self.0) }
+    }
+
+    pub fn go_server(self) {
+        // SAFETY: as above.
+        unsafe { lab_go_server(self.0) }
+    }
+
+    pub fn go_client(self) {
+        // SAFETY: as above.
+        unsafe { lab_go_client(self.0) }
+    }
+
+    pub fn go_close(self) {
+        // SAFETY: as above.
+        unsafe { lab_go_close(self.0) }
+    }
+
+    /// As `SSL_read`, which returns how many bytes there were.
+    pub fn read(self, bytes: &[u8]) {
+        self.read_returning(bytes, bytes.len() as i64);
+    }
+
+    /// The same, with another result.
+    pub fn read_returning(self, bytes: &[u8], result: i64) {
+        self.read_within(bytes, as_told, number(result));
+    }
+
+    /// The same, whose result is what it calls before it returns.
+    pub fn read_within(self, bytes: &[u8], within: Within, with: *mut c_void) {
+        let size = bytes.len() as u64;
+        // SAFETY: it calls `within`, and does nothing else.
+        unsafe { lab_read(self.0, bytes.as_ptr(), size, null_mut(), within, with) };
+    }
+
+    /// As `SSL_read_ex`, which stores how many bytes there were.
+    pub fn read_ex(self, bytes: &[u8]) {
+        self.read_ex_within(bytes, as_told, number(1));
+    }
+
+    pub fn read_ex_within(self, bytes: &[u8], within: Within, with: *mut c_void) {
+        let mut length = bytes.len() as u64;
+        // SAFETY: as above.
+        unsafe { lab_read_ex(self.0, bytes.as_ptr(), length, &raw mut length, within, with) };
+    }
+
+    /// As `SSL_read_early_data`.
+    pub fn early(self, bytes: &[u8], result: i64) {
+        let mut length = bytes.len() as u64;
+        // SAFETY: as above.
+        unsafe { lab_early(self.0, bytes.as_ptr(), length, &raw mut length, as_told, number(result)) };
+    }
+
+    /// As Go's `Read`, in this goroutine.
+    pub fn go_read(self, bytes: &[u8], goroutine: u64) {
+        // SAFETY: it does nothing.
+        unsafe { lab_go_read(self.0, bytes.as_ptr(), bytes.len() as i64, goroutine) };
+    }
+}
+
+/// This binary as a library with all of these functions.
+pub fn library() -> io::Result<Library> {
+    of_actions(|_| true)
+}
+
+/// The same with some actions only.
+pub fn of_actions(wanted: impl Fn(Action) -> bool) -> io::Result<Library> {
+    #[cfg(target_arch = "x86_64")]
+    const PUSHED: u32 = 8;
+    #[cfg(target_arch = "aarch64")]
+    const PUSHED: u32 = 16;
+    let within = |place: *const u8| (place.addr(), PUSHED);
+    let at = |place: *const u8| (place.addr(), 0);
+    // A function's end is its last instruction, or one within behind which its result is final.
+    let all = [
+        (at(lab_read as *const u8), Action::ReadEntry),
+        (at(&raw const lab_read_end), Action::ReadEnd),
+        (at(lab_read_ex as *const u8), Action::ReadExEntry),
+        (within(&raw const lab_read_ex_within), Action::ReadExEnd),
+        (at(lab_early as *const u8), Action::EarlyEntry),
+        (at(&raw const lab_early_end), Action::EarlyEnd),
+        (at(lab_begin_server as *const u8), Action::BeginServer),
+        (at(lab_begin_client as *const u8), Action::BeginClient),
+        (at(lab_begin_unless_known as *const u8), Action::BeginUnlessKnown),
+        (at(lab_free as *const u8), Action::Free),
+        (at(&raw const lab_go_entry), Action::GoReadEntry),
+        (at(&raw const lab_go_end), Action::GoReadEnd),
+        (at(&raw const lab_go_server_place), Action::GoServer),
+        (at(&raw const lab_go_client_place), Action::GoClient),
+        (at(&raw const lab_go_close_place), Action::GoClose),
+    ];
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    let places = all.into_iter().filter(|(_, action)| wanted(*action)).map(|((address, depth), action)| {
+        let offset = offset(&maps, address as u64).ok_or_else(|| io::Error::other("this binary is not mapped"))?;
+        Ok(Place { offset, action, depth })
+    });
+    library_of(File::open("/proc/self/exe")?, places.collect::<io::Result<_>>()?)
+}
+
+/// A file with probes at these places.
+pub fn library_of(file: File, places: Vec<Place>) -> io::Result<Library> {
+    let about = file.metadata()?;
+    let changed = (about.mtime(), about.mtime_nsec() as u32);
+    let id = FileId { device: about.dev(), inode: about.ino(), changed, size: about.len() };
+    let places = Places::new(Kind::OpenSsl, places);
+    Ok(Library { file: OwnedFd::from(file), id, places, name: "this test".to_owned() })
+}
+
+/// Where in its file an address lies.
+fn offset(maps: &str, address: u64) -> Option<u64> {
+    maps.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        let (start, end, offset) = (number(start)?, number(end)?, number(fields.nth(1)?)?);
+        (start..end).contains(&address).then(|| address - start + offset)
+    })
+}

@@ -1,0 +1,144 @@
+//! Requests in TLS: what servers say that they received is what their libraries handed to them.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::apache::{Apache, MODULES};
+use crate::client::h2load;
+use crate::haproxy::Haproxy;
+use crate::nginx::{Nginx, curl, data, fake_file};
+use crate::process::{Tool, free_port};
+use crate::programs::Program;
+use crate::session::Session;
+use crate::tls::certify;
+
+/// Connections kept and not, pipelining, bodies of fake requests, HTTP/2: how many requests that is.
+fn load(session: &mut Session, port: u16, (pipelining, http2): (bool, bool)) -> Result<u64> {
+    let url = format!("https://127.0.0.1:{port}/");
+    let mut sent = 2000 + 20 + 3;
+    h2load(session, 2000, "--h1 -c 20", &url)?;
+    let closing = curl()?.args("--insecure --http1.1 --header").arg("Connection: close");
+    session.run(closing.arg(format!("{url}?[1-20]")))?;
+    for length in [100, 70_000, 3 << 20] {
+        let file = fake_file(session, length)?;
+        session.run(curl()?.args("--insecure --http1.1 --data-binary").arg(data(&file)).arg(&url))?;
+    }
+    if pipelining {
+        h2load(session, 2000, "--h1 -c 10 -m 16", &url)?;
+        sent += 2000;
+    }
+    if http2 {
+        h2load(session, 2000, "-c 10 -m 10", &url)?;
+        session.run(curl()?.args("--insecure --http2").arg(&url))?;
+        sent += 2000 + 1;
+    }
+    Ok(sent)
+}
+
+pub fn apache(session: &mut Session) -> Result<()> {
+    let [key, certificate] = certify(session)?;
+    let modules = MODULES.into_iter().find(|folder| std::fs::metadata(folder).is_ok()).context("Apache's modules")?;
+    let more = format!(
+        "LoadModule ssl_module {modules}/mod_ssl.so\nProtocols h2 http/1.1\nSSLEngine on\nSSLCertificateKeyFile {}\nSSLCertificateFile {}",
+        key.display(),
+        certificate.display()
+    );
+    let apache = Apache::start(session, "event", &more)?;
+    session.read_tls("apache2", apache.process.pid())?;
+    let sent = load(session, apache.port, (true, true))?;
+    session.sent(sent);
+    apache.finish(session)
+}
+
+/// It is a client of TLS, too, whose sessions count nothing.
+pub fn haproxy(session: &mut Session) -> Result<()> {
+    let [key, certificate] = certify(session)?;
+    let both = session.folder().join("both.pem");
+    std::fs::write(&both, [std::fs::read(&certificate)?, std::fs::read(&key)?].concat())?;
+    let port = free_port()?;
+    let listen = format!(
+        "listen 127.0.0.1:{port} ssl;\nssl_certificate {};\nssl_certificate_key {};",
+        certificate.display(),
+        key.display()
+    );
+    let nginx = Nginx::start(session, &listen)?;
+    let bound = format!("ssl crt {} alpn h2,http/1.1", both.display());
+    let haproxy = Haproxy::bound(session, ("http", &bound), (port, "ssl verify none"), "")?;
+    session.read_tls("haproxy", haproxy.process.pid())?;
+    session.read_tls("nginx", nginx.process.pid())?;
+    let sent = load(session, haproxy.port, (true, true))?;
+    session.sent(2 * sent);
+    let requests = haproxy.at_rest()?.requests;
+    haproxy.finish(session, requests)?;
+    nginx.finish(session)?;
+    Ok(())
+}
+
+fn program(
+    session: &mut Session,
+    start: impl FnOnce(&mut Session, &[PathBuf]) -> Result<Program>,
+    how: (bool, bool),
+) -> Result<()> {
+    let files = certify(session)?;
+    let program = start(session, &files)?;
+    session.read_tls(&program.process.name.clone(), program.process.pid())?;
+    let sent = load(session, program.port, how)?;
+    session.sent(sent);
+    program.finish(session).map(drop)
+}
+
+pub fn python(session: &mut Session) -> Result<()> {
+    let text = include_str!("programs/threads.py");
+    program(session, |session, files| Program::python_with(session, ("threads.py", text), files), (true, false))
+}
+
+pub fn node(session: &mut Session) -> Result<()> {
+    let text = include_str!("programs/http2.js");
+    program(session, |session, files| Program::node_with(session, ("http2.js", text), files), (true, true))
+}
+
+pub fn go(session: &mut Session) -> Result<()> {
+    program(session, Program::go, (true, true))
+}
+
+/// Whose library is probed, and which read nothing but answers. The server is one that is not.
+pub fn clients(session: &mut Session) -> Result<()> {
+    let files = certify(session)?;
+    let program = Program::go(session, &files)?;
+    // A process that maps the library that they map.
+    let url = format!("https://127.0.0.1:{}/", program.port);
+    let text =
+        "import ssl, sys\nprint('listening', 1, flush=True)\nsys.stdin.read()\nprint('requests', 0, flush=True)\n";
+    let idle = Program::python(session, "idle.py", text)?;
+    session.read_tls("python3", idle.process.pid())?;
+    h2load(session, 1000, "--h1 -c 10", &url)?;
+    for _ in 0..10 {
+        session.run(curl()?.arg("--insecure").arg(&url))?;
+    }
+    idle.finish(session)?;
+    session.watch("go-server", program.process.pid());
+    session.sent(0);
+    drop(program);
+    Ok(())
+}
+
+/// The server answers every request, though its functions are probed meanwhile; what is counted is no more than that.
+pub fn attached_under_load(session: &mut Session) -> Result<()> {
+    let files = certify(session)?;
+    let text = include_str!("programs/threads.py");
+    let mut program = Program::python_with(session, ("threads.py", text), &files)?;
+    let url = format!("https://127.0.0.1:{}/", program.port);
+    let mut load = session.start(Tool::new("wrk")?.args("--threads 1 --connections 8 --duration 3s").arg(&url))?;
+    // Some have been answered before, and others are on their way.
+    session.run(curl()?.args("--insecure").arg(&url))?;
+    session.read_tls("python3", program.process.pid())?;
+    load.wait()?;
+    let report = load.output()?;
+    ensure!(!report.contains("Socket errors") && !report.contains("Non-2xx"), "wrk: {report}");
+    program.process.ensure_running()?;
+    program.process.close_input()?;
+    let requests = program.process.printed("requests")?;
+    session.at_most("threads.py", program.process.pid(), requests);
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Requests that wait for their response, in the order in which they came. PURE.
+
+use super::Asked;
+
+/// How many are kept; of further ones it is known that they came.
+pub const WAITING: u32 = 16;
+/// Times are kept in units of 1024 ns.
+const UNIT: u32 = 10;
+/// The time is not known.
+const UNKNOWN: u32 = u32::MAX;
+
+/// A queue of requests. Fresh storage is zeroed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// When the first came since the queue was last empty.
+    base_ns: u64,
+    /// When each came, since then. A queue that is never empty for more than 73 minutes knows no more times.
+    times: [u32; WAITING as usize],
+    asked: [Asked; WAITING as usize],
+    /// Requests behind those that are kept.
+    beyond: u32,
+    first: u8,
+    count: u8,
+    /// Among those beyond was one whose method decides about its response.
+    ambiguous: u8,
+    reserved: u8,
+}
+
+/// A request whose response begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) asked: Asked,
+    /// When it came; 0: not known.
+    pub(super) started_ns: u64,
+    /// Whether its response has a body may not be told.
+    pub(super) ambiguous: bool,
+}
+
+impl Waiting {
+    /// A request has come.
+    #[inline(always)]
+    pub(super) fn push(&mut self, asked: Asked, now_ns: u64) {
+        if u32::from(self.count) >= WAITING || self.beyond > 0 {
+            self.beyond = self.beyond.saturating_add(1);
+            self.ambiguous |= u8::from(asked.decides());
+            return;
+        }
+        if self.count == 0 {
+            self.base_ns = now_ns;
+        }
+        let since = now_ns.wrapping_sub(self.base_ns) >> UNIT;
+        let at = ((u32::from(self.first) + u32::from(self.count)) & (WAITING - 1)) as usize;
+        if let (Some(time), Some(kept)) = (self.times.get_mut(at), self.asked.get_mut(at)) {
+            *time = if since < u64::from(UNKNOWN) { since as u32 } else { UNKNOWN };
+            *kept = asked;
+        }
+        self.count = self.count.wrapping_add(1);
+    }
+
+    /// Further requests have come, of which is known how many, and whether the method of one decides about its response.
+    #[inline(always)]
+    pub const fn push_unkept(&mut self, count: u32, ambiguous: bool) {
+        self.beyond = self.beyond.saturating_add(count);
+        self.ambiguous |= ambiguous as u8;
+    }
+
+    /// The request that is answered next; `None` where it is not kept.
+    #[inline(always)]
+    pub(super) fn next(&self) -> Option<Asked> {
+        let at = u32::from(self.first) & (WAITING - 1);
+        if self.count > 0 { self.asked.get(at as usize).copied() } else { None }
+    }
+
+    /// Its response begins; `None` if none waits.
+    #[inline(always)]
+    pub(super) fn take(&mut self) -> Option<Taken> {
+        if self.count > 0 {
+            let at = (u32::from(self.first) & (WAITING - 1)) as usize;
+            let since = self.times.get(at).copied().unwrap_or(UNKNOWN);
+            let asked = self.asked.get(at).copied().unwrap_or(Asked::HTTP_1);
+            self.first = self.first.wrapping_add(1);
+            self.count -= 1;
+            let time = self.base_ns.wrapping_add(u64::from(since) << UNIT);
+            return Some(Taken { asked, started_ns: if since == UNKNOWN { 0 } else { time }, ambiguous: false });
+        }
+        if self.beyond == 0 {
+            return None;
+        }
+        self.beyond -= 1;
+        let ambiguous = self.ambiguous != 0;
+        if self.beyond == 0 {
+            self.ambiguous = 0;
+        }
+        Some(Taken { asked: Asked::HTTP_1, started_ns: 0, ambiguous })
+    }
+
+    /// How many wait.
+    #[inline(always)]
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        (self.count as u32).saturating_add(self.beyond)
+    }
+
+    /// Whether none waits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// None of them will be answered; returns how many.
+    #[inline(always)]
+    pub(super) fn clear(&mut self) -> u32 {
+        let count = self.len();
+        self.count = 0;
+        self.beyond = 0;
+        self.ambiguous = 0;
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::maps::Version;
+    use crate::method::Method;
+
+    const GET: Asked = Asked::of(Event::request(Version::Http11, Method::Get as u8), Version::Http11 as u32);
+    const HEAD: Asked = Asked::of(Event::request(Version::Http10, Method::Head as u8), Version::Http10 as u32);
+
+    #[test]
+    fn what_a_byte_keeps() {
+        assert_eq!((GET.method(), GET.version()), (Method::Get, Version::Http11));
+        assert_eq!((HEAD.method(), HEAD.version()), (Method::Head, Version::Http10));
+        assert_eq!((Asked::HTTP_2.method(), Asked::HTTP_2.version()), (Method::Unknown, Version::Http2));
+    }
+
+    #[test]
+    fn first_come_first_served_and_the_rest_is_counted() {
+        let mut waiting = Waiting::default();
+        for round in 0..3 {
+            for index in 0..40_u64 {
+                waiting.push(GET, 1_000_000 * (1 + round) + (index << UNIT));
+            }
+            assert_eq!(waiting.len(), 40);
+            for index in 0..40_u64 {
+                let taken = waiting.take().expect("40 wait");
+                let expected = if index < 16 { 1_000_000 * (1 + round) + (index << UNIT) } else { 0 };
+                assert_eq!((taken.started_ns, taken.ambiguous), (expected, false), "{round} {index}");
+            }
+            assert_eq!(waiting.take(), None);
+        }
+    }
+
+    #[test]
+    fn a_head_beyond_those_kept_makes_bodies_ambiguous() {
+        let mut waiting = Waiting::default();
+        (0..17).for_each(|_| waiting.push(GET, 1));
+        waiting.push(HEAD, 1);
+        let ambiguous: u32 = (0..18).filter_map(|_| waiting.take()).map(|taken| u32::from(taken.ambiguous)).sum();
+        assert_eq!(ambiguous, 2);
+        waiting.push(HEAD, 1);
+        assert!(!waiting.take().expect("one waits").ambiguous);
+    }
+
+    #[test]
+    fn a_queue_that_is_never_empty_forgets_times_and_no_request() {
+        const TWO_HOURS: u64 = 7200 * 1_000_000_000;
+        let mut waiting = Waiting::default();
+        waiting.push(GET, 1);
+        waiting.push(GET, TWO_HOURS);
+        assert_eq!(waiting.take().map(|taken| taken.started_ns), Some(1));
+        assert_eq!(waiting.take().map(|taken| taken.started_ns), Some(0));
+        waiting.push(GET, TWO_HOURS);
+        assert_eq!(waiting.take().map(|taken| taken.started_ns), Some(TWO_HOURS));
+    }
+}

@@ -1,0 +1,93 @@
+//! What a probe in a TLS library or in a Go program says, and the number in which it is told. PURE.
+
+/// Of each place where there is a probe. Its number is the lowest byte of the place's cookie ([`cookie`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Action {
+    /// `SSL_read`, `gnutls_record_recv`: session, buffer, size.
+    ReadEntry = 1,
+    /// The result is how many bytes were read, if it is positive.
+    ReadEnd = 2,
+    /// `SSL_read_ex`: session, buffer, size, where to write how many bytes were read.
+    ReadExEntry = 3,
+    /// The result is 1 where bytes were read.
+    ReadExEnd = 4,
+    /// `SSL_write`, `gnutls_record_send`: session, buffer, size.
+    WriteEntry = 5,
+    /// The result is how many bytes were written, if it is positive.
+    WriteEnd = 6,
+    /// `SSL_write_ex`: session, buffer, size, where to write how many bytes were written.
+    WriteExEntry = 7,
+    /// The result is 1 where bytes were written.
+    WriteExEnd = 8,
+    /// `SSL_set_accept_state`: the session is a server's, and new.
+    BeginServer = 9,
+    /// `SSL_set_connect_state`: the session is a client's, and new.
+    BeginClient = 10,
+    /// `gnutls_handshake`: the session is new, unless it is known.
+    BeginUnlessKnown = 11,
+    /// `SSL_free`, `gnutls_deinit`: the session ends.
+    Free = 12,
+    /// `SSL_read_early_data`: as [`Action::ReadExEntry`].
+    EarlyEntry = 13,
+    /// The result is 1 or 2; bytes were read where they are more than 0.
+    EarlyEnd = 14,
+    /// `crypto/tls.(*Conn).Read`: session, buffer.
+    GoReadEntry = 20,
+    /// The first result is how many bytes were read, if it is positive.
+    GoReadEnd = 21,
+    /// `crypto/tls.(*Conn).serverHandshake`: the session is a server's, and new.
+    GoServer = 22,
+    /// `crypto/tls.(*Conn).clientHandshake`: the session is a client's, and new.
+    GoClient = 23,
+    /// `crypto/tls.(*Conn).Close`: the session ends.
+    GoClose = 24,
+}
+
+impl Action {
+    /// Whether it is said at an end of a function.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        use Action::{EarlyEnd, GoReadEnd, ReadEnd, ReadExEnd, WriteEnd, WriteExEnd};
+        matches!(self, ReadEnd | ReadExEnd | WriteEnd | WriteExEnd | EarlyEnd | GoReadEnd)
+    }
+
+    /// Whether it is said at the entry of a function that has ends.
+    #[must_use]
+    pub const fn is_entry(self) -> bool {
+        use Action::{EarlyEntry, GoReadEntry, ReadEntry, ReadExEntry, WriteEntry, WriteExEntry};
+        matches!(self, ReadEntry | ReadExEntry | WriteEntry | WriteExEntry | EarlyEntry | GoReadEntry)
+    }
+}
+
+/// What the kernel hands to the program at a place: the action, and above it the bytes from the stack pointer there up
+/// to where it was at the function's first instruction.
+#[must_use]
+pub const fn cookie(action: Action, depth: u32) -> u64 {
+    (depth as u64) << 8 | action as u64
+}
+
+/// Of a cookie.
+#[inline(always)]
+#[must_use]
+pub const fn depth(cookie: u64) -> u64 {
+    cookie >> 8
+}
+
+/// Of a cookie: the number of its [`Action`].
+#[inline(always)]
+#[must_use]
+pub const fn number(cookie: u64) -> u8 {
+    cookie as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_has_both() {
+        let cookie = cookie(Action::GoClose, 0x1_0028);
+        assert_eq!((number(cookie), depth(cookie)), (24, 0x1_0028));
+    }
+}

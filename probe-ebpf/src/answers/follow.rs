@@ -1,0 +1,274 @@
+//! Follows responses over the bytes that carry them.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use common::exchange::{Answer, Displaced, Exchange, Streams, Untold};
+use common::machine::Read;
+use common::series::StreamKey;
+use common::stream::Phase;
+use core::marker::PhantomData;
+use core::ptr::{from_mut, null_mut};
+
+use super::count;
+use super::maps::{self, DISPLACED};
+use crate::reader::{Fill, Job, JobSource, MAX_TURNS, job};
+use crate::repeat::{Round, repeat};
+
+/// Statuses below are not the answer yet, or that of a tunnel.
+const FIRST_FINAL: u32 = 200;
+
+/// Bytes of a stream of responses.
+pub(crate) trait Bytes {
+    /// What this program works with, and no other one at the same time: where bytes are received, the receive hook's.
+    #[inline(always)]
+    fn job<'a>() -> Option<&'a mut Job> {
+        job()
+    }
+    /// Says in the job where its next bytes are, of which up to `length` matter; false: they cannot be read.
+    fn open(&self, job: &mut Job, length: u32) -> bool;
+    /// Takes the turns of HTTP/1, or those of HTTP/2; false: the bytes cannot be read.
+    fn take<const FRAMES: bool>(&self, parts: &Parts) -> bool;
+}
+
+/// What is worked with.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts {
+    job: *mut Job,
+    exchange: *mut Exchange,
+    /// Null on a connection that speaks HTTP/1.
+    streams: *mut Streams,
+    now_ns: u64,
+}
+
+/// The same, and a way to the bytes.
+struct Work<F> {
+    parts: Parts,
+    fill: F,
+}
+
+/// Takes turns until the bytes are used up.
+#[inline(always)]
+pub(crate) fn turns<F: Fill, const FRAMES: bool>(parts: &Parts, fill: F) {
+    let mut work = Work { parts: *parts, fill };
+    if FRAMES {
+        repeat::<TurnOfFrames<F>>(MAX_TURNS, &mut work);
+    } else {
+        repeat::<Turn<F>>(MAX_TURNS, &mut work);
+    }
+}
+
+/// `length` bytes of responses at `position`.
+#[inline(always)]
+pub(super) fn process<B: Bytes>(
+    exchange: &mut Exchange,
+    socket: *const u8,
+    (position, length): (u32, u32),
+    bytes: &B,
+) -> Option<()> {
+    let Some(offset) = exchange.arrive(position, length) else {
+        lose(exchange, socket, Untold::Gap);
+        return None;
+    };
+    if offset >= length {
+        return None;
+    }
+    let mut read = Read::new(offset, length);
+    read.pass_over(&mut exchange.stream);
+    // A body ends here, or a frame, and perhaps nothing is behind it.
+    let is_over = matches!(exchange.stream.phase, Phase::Start | Phase::Frame);
+    if read.offset >= length && !is_over {
+        return None;
+    }
+    // SAFETY: no arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let job = B::job()?;
+    job.begin(read, false);
+    job.read.grant_send();
+    let mut streams = null_mut();
+    if exchange.stream.phase >= Phase::Preface {
+        streams = from_mut(maps::streams_made(socket)?);
+    }
+    let mut parts = Parts { job, exchange, streams, now_ns };
+    complete(&mut parts);
+    if read.offset >= length {
+        return None;
+    }
+    if !bytes.open(job, length) {
+        lose(exchange, socket, Untold::Unreadable);
+        return None;
+    }
+    let mut is_read = true;
+    if exchange.stream.phase < Phase::Preface {
+        is_read = bytes.take::<false>(&parts);
+    }
+    if exchange.stream.phase >= Phase::Preface {
+        parts.streams = from_mut(maps::streams_made(socket)?);
+        is_read &= bytes.take::<true>(&parts);
+    }
+    if !is_read {
+        lose(exchange, socket, Untold::Unreadable);
+    } else if exchange.stream.phase.is_lost() {
+        lose(exchange, socket, job.untold());
+    } else if job.read.offset < job.read.end && exchange.stream.phase.reads_on() {
+        lose(exchange, socket, Untold::StepBudget);
+    }
+    Some(())
+}
+
+/// One turn of HTTP/1.
+struct Turn<F>(PhantomData<F>);
+
+impl<F: Fill> Round for Turn<F> {
+    type Context = Work<F>;
+
+    #[inline(always)]
+    fn round(_: u64, work: &mut Work<F>) -> bool {
+        turn(work)
+    }
+}
+
+/// One turn of HTTP/2.
+struct TurnOfFrames<F>(PhantomData<F>);
+
+impl<F: Fill> Round for TurnOfFrames<F> {
+    type Context = Work<F>;
+
+    #[inline(always)]
+    fn round(_: u64, work: &mut Work<F>) -> bool {
+        turn_frames(work)
+    }
+}
+
+/// What a turn is made of are functions of their own, which hand over what they found through memory: what the verifier
+/// knows at the end of each way through one, it would take along through the next.
+#[inline(always)]
+fn turn<F: Fill>(work: &mut Work<F>) -> bool {
+    step(work);
+    complete(&mut work.parts);
+    // SAFETY: `process` was given both.
+    let (job, exchange) = unsafe { (&*work.parts.job, &*work.parts.exchange) };
+    job.goes_on() && exchange.stream.phase.reads_on() && exchange.stream.phase < Phase::Preface
+}
+
+#[inline(never)]
+fn step<F: Fill>(work: &mut Work<F>) -> u64 {
+    let Work { parts, fill } = work;
+    // SAFETY: `process` was given both.
+    let (job, exchange) = unsafe { (&mut *parts.job, &mut *parts.exchange) };
+    let mut source = JobSource::new(parts.job, fill);
+    let event = exchange.turn(&mut source, &mut job.read);
+    job.note(event);
+    if job.status >= FIRST_FINAL && !exchange.answers() {
+        maps::count_untold(Untold::Unasked, 1);
+    }
+    0
+}
+
+#[inline(always)]
+fn turn_frames<F: Fill>(work: &mut Work<F>) -> bool {
+    if work.parts.streams.is_null() {
+        return false;
+    }
+    step_frames(work);
+    found(&mut work.parts);
+    complete(&mut work.parts);
+    // SAFETY: `process` was given both.
+    let (job, exchange) = unsafe { (&*work.parts.job, &*work.parts.exchange) };
+    job.goes_on() && exchange.stream.phase.reads_on()
+}
+
+#[inline(never)]
+fn step_frames<F: Fill>(work: &mut Work<F>) -> u64 {
+    let Work { parts, fill } = work;
+    if parts.streams.is_null() {
+        return 0;
+    }
+    // SAFETY: `process` was given them.
+    let (job, exchange, streams) = unsafe { (&mut *parts.job, &mut *parts.exchange, &mut *parts.streams) };
+    let mut source = JobSource::new(parts.job, fill);
+    let event = streams.turn(&mut exchange.stream, &mut source, &mut job.read);
+    job.note(event);
+    0
+}
+
+/// What a turn found, of HTTP/2.
+#[inline(never)]
+fn found(parts: &mut Parts) -> u64 {
+    if parts.streams.is_null() {
+        return 0;
+    }
+    // SAFETY: `process` was given them.
+    let (job, exchange, streams) = unsafe { (&*parts.job, &*parts.exchange, &mut *parts.streams) };
+    let status = job.status;
+    if status == 0 {
+        return 0;
+    }
+    let id = exchange.stream.last_stream;
+    if !streams.found(id, status) {
+        note_elsewhere(StreamKey { began_ns: streams.began_ns, id, reserved: 0 }, status);
+    }
+    0
+}
+
+/// A status of a stream that had to make room, or is not known at all.
+#[inline(always)]
+fn note_elsewhere(key: StreamKey, status: u32) {
+    if let Some(stream) = DISPLACED.get_ptr_mut(key) {
+        // SAFETY: an entry of the map; only this connection has its key, and its socket is locked.
+        unsafe { (*stream).note(status) };
+    } else {
+        count::displace(key.began_ns, Displaced::of_unkept(key.id, status));
+    }
+}
+
+/// Counts what is complete now.
+#[inline(never)]
+fn complete(parts: &mut Parts) -> u64 {
+    // SAFETY: `process` was given both.
+    let (job, exchange) = unsafe { (&mut *parts.job, &mut *parts.exchange) };
+    let answer = if exchange.stream.phase < Phase::Preface {
+        exchange.answered()
+    } else if parts.streams.is_null() {
+        None
+    } else {
+        // SAFETY: as above.
+        ended(exchange, unsafe { &mut *parts.streams })
+    };
+    let Some(answer) = answer else { return 0 };
+    job.answer = answer;
+    count::answer(exchange, &job.answer, parts.now_ns);
+    0
+}
+
+/// The response whose stream has ended now.
+#[inline(always)]
+fn ended(exchange: &mut Exchange, streams: &mut Streams) -> Option<Answer> {
+    let id = streams.ended(&mut exchange.stream)?;
+    // Of one that ended before, as where its reset follows, nothing is kept.
+    let stream = streams.take(id).or_else(|| {
+        let key = StreamKey { began_ns: streams.began_ns, id, reserved: 0 };
+        // SAFETY: copied before it is removed; only this connection has its key.
+        let stream = unsafe { DISPLACED.get(key) }.copied();
+        let _ = DISPLACED.remove(key);
+        stream
+    })?;
+    let answer = streams.end(stream);
+    if answer.is_none() {
+        count::add_outcome(exchange, 1, 0);
+    }
+    answer
+}
+
+/// What is sent cannot be followed any more.
+#[inline(never)]
+pub(super) fn lose(exchange: &mut Exchange, socket: *const u8, cause: Untold) -> u64 {
+    if maps::streams(socket).is_some_and(|streams| streams.is_guess()) {
+        // Nothing is awaited.
+        exchange.lose();
+        return 0;
+    }
+    count::lose(exchange, cause);
+    if let Some(streams) = maps::streams(socket) {
+        count::lost(exchange, streams.close());
+    }
+    0
+}

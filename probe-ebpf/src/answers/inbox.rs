@@ -1,0 +1,209 @@
+//! What requests over a Unix socket are owed.
+//!
+//! The socket that answers keeps it: it is whose buffers are read later, also when it is closed by then. Who reads requests writes an
+//! [`Inbox`] there; all else belongs to who reads responses.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use common::connection::Connection;
+use common::exchange::{Exchange, Inbox, NOTED, Streams, Untold};
+use common::maps::told;
+use common::stream::Phase;
+use core::ptr::{from_mut, from_ref, null_mut};
+
+use super::{count, maps};
+use crate::kernel::add_in_order;
+use crate::noted::{self, Request};
+use crate::reader::Job;
+use crate::repeat::{Round, repeat};
+use crate::socket::{begin_unix, is_unix_socket, unix_peer};
+
+/// Requests of one read, being noted.
+struct Noting {
+    inbox: *mut Inbox,
+    job: *const Job,
+    now_ns: u64,
+}
+
+/// Notes the requests of a read. `socket` is that of who asked.
+#[inline(never)]
+pub(super) fn note(connection: &Connection, job: &Job, socket: *const u8) -> u64 {
+    if !is_unix_socket(socket) {
+        return 0;
+    }
+    let total = job.noted.count;
+    let Some(peer) = unix_peer(socket) else {
+        // Nobody will read an answer.
+        count::add_outcome_of(connection.slot, connection.process, (total, 0));
+        return 0;
+    };
+    let Some(inbox) = inbox_of(peer) else {
+        maps::count_untold(Untold::UnixSocket, total.into());
+        count::add_outcome_of(connection.slot, connection.process, (0, total));
+        return 0;
+    };
+    if total != 0 {
+        inbox.process = connection.process;
+        inbox.slot = connection.slot;
+    }
+    // SAFETY: no arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let kept = if total < noted::KEPT { total } else { noted::KEPT };
+    let mut noting = Noting { inbox, job: from_ref(job), now_ns };
+    repeat::<Noting>(kept, &mut noting);
+    if total > kept {
+        inbox.decides |= job.noted.decides;
+        add_in_order(&mut inbox.unkept, (total - kept).into());
+    }
+    if job.failure().is_some() {
+        add_in_order(&mut inbox.breaks, 1);
+    }
+    0
+}
+
+impl Round for Noting {
+    type Context = Self;
+
+    #[inline(always)]
+    fn round(index: u64, noting: &mut Self) -> bool {
+        // SAFETY: `note` was given both.
+        let (inbox, job) = unsafe { (&mut *noting.inbox, &*noting.job) };
+        push(inbox, job.noted.number(index as u32), noting.now_ns);
+        true
+    }
+}
+
+/// Requests were missed. `socket` is that of who asked.
+#[inline(never)]
+pub(super) fn note_break(socket: *const u8) -> u64 {
+    if is_unix_socket(socket)
+        && let Some(peer) = unix_peer(socket)
+        && let Some(inbox) = maps::inbox(peer)
+    {
+        add_in_order(&mut inbox.breaks, 1);
+    }
+    0
+}
+
+#[inline(always)]
+fn push(inbox: &mut Inbox, request: u32, now_ns: u64) {
+    if inbox.keeps() {
+        inbox.write(request, now_ns);
+        add_in_order(&mut inbox.pushed, 1);
+    } else {
+        inbox.decides |= u32::from(Request::of(request).decides());
+        add_in_order(&mut inbox.unkept, 1);
+    }
+}
+
+/// The inbox of the socket that answers; `None` if what it sends cannot be followed: some of it was read before.
+#[inline(always)]
+fn inbox_of<'a>(socket: *const u8) -> Option<&'a mut Inbox> {
+    if let Some(inbox) = maps::inbox(socket) {
+        return Some(inbox);
+    }
+    if crate::maps::told(told::UNIX_ANSWERS) == 0 {
+        return None;
+    }
+    let connection = match crate::maps::connection(socket) {
+        Some(connection) => connection,
+        None => begin_unix(socket)?,
+    };
+    if connection.stream.phase == Phase::Begin && connection.next == 0 && connection.joined == 0 {
+        connection.stream.phase = Phase::Answers;
+    }
+    if connection.stream.phase == Phase::Answers { maps::inbox_made(socket) } else { None }
+}
+
+/// What was answered to the latest request, as [`Exchange::decision`]. `socket` is that of who asked.
+#[inline(always)]
+pub(super) fn decision(socket: *const u8) -> Option<bool> {
+    let peer = unix_peer(socket)?;
+    let inbox = maps::inbox(peer)?;
+    if inbox.pushed != inbox.taken || inbox.unkept != inbox.unkept_taken {
+        return None;
+    }
+    maps::exchange(peer)?.decision()
+}
+
+/// What takes notes over.
+struct Taking {
+    inbox: *mut Inbox,
+    exchange: *mut Exchange,
+    /// Null on a connection that speaks HTTP/1.
+    streams: *mut Streams,
+    first: u64,
+    position: u32,
+    /// Requests whose response will not be known.
+    lost: u32,
+}
+
+/// Takes over what was noted of requests, before what is sent from `position` on is looked at.
+#[inline(never)]
+pub(super) fn take(inbox: &mut Inbox, exchange: &mut Exchange, socket: *const u8, position: u32) -> u64 {
+    // Unkept ones stand behind all that are kept: they are asked for first.
+    let unkept = add_in_order(&mut inbox.unkept, 0).wrapping_sub(inbox.unkept_taken);
+    let kept = add_in_order(&mut inbox.pushed, 0).wrapping_sub(inbox.taken);
+    let breaks = inbox.breaks.wrapping_sub(inbox.breaks_taken);
+    if kept == 0 && unkept == 0 && breaks == 0 {
+        return 0;
+    }
+    exchange.belongs_to(inbox.process, inbox.slot);
+    let first = inbox.taken;
+    let mut streams = maps::streams(socket).map_or(null_mut(), from_mut);
+    if streams.is_null() && kept > 0 && matches!(Request::of(inbox.read(first).0), Request::Http2(..)) {
+        streams = maps::streams_made(socket).map_or(null_mut(), from_mut);
+        exchange.expect_frames(position);
+    }
+    let mut taking = Taking { inbox, exchange, streams, first, position, lost: 0 };
+    let kept = if kept < NOTED.into() { kept as u32 } else { NOTED };
+    repeat::<Taking>(kept, &mut taking);
+    let lost = taking.lost;
+    if unkept > 0 {
+        if streams.is_null() {
+            exchange.waiting.push_unkept(unkept as u32, inbox.decides != 0);
+        } else {
+            // SAFETY: the storage that was asked for above.
+            unsafe { (*streams).open_unkept(unkept as u32) };
+        }
+        add_in_order(&mut inbox.unkept_taken, unkept);
+    }
+    add_in_order(&mut inbox.taken, kept.into());
+    if lost > 0 {
+        count::lost(exchange, lost);
+    }
+    if breaks > 0 {
+        inbox.breaks_taken = inbox.breaks_taken.wrapping_add(breaks);
+        count::lose(exchange, Untold::Gap);
+    }
+    0
+}
+
+impl Round for Taking {
+    type Context = Self;
+
+    #[inline(always)]
+    fn round(index: u64, taking: &mut Self) -> bool {
+        // SAFETY: `take` was given both.
+        let (inbox, exchange) = unsafe { (&*taking.inbox, &mut *taking.exchange) };
+        let (request, since_ns) = inbox.read(taking.first.wrapping_add(index));
+        match Request::of(request) {
+            Request::Http1(asked) => {
+                let known = exchange.expect(asked, since_ns, taking.position);
+                taking.lost += u32::from(!known);
+            }
+            Request::Http2(id, asked) => {
+                if taking.streams.is_null() {
+                    taking.lost += 1;
+                } else {
+                    // SAFETY: the connection's.
+                    let streams = unsafe { &mut *taking.streams };
+                    let displaced = streams.open(id, asked, since_ns);
+                    if displaced.id != 0 {
+                        count::displace(streams.began_ns, displaced);
+                    }
+                }
+            }
+        }
+        true
+    }
+}
