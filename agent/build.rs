@@ -36,7 +36,7 @@ fn main() {
     println!("cargo:rustc-env={COMMIT}={}", commit(&root));
 
     let out = PathBuf::from(variable("OUT_DIR"));
-    let target_dir = out.join("probe-target");
+    let target_dir = shared_target_dir(&out).join("probe").join(variable("CARGO_CFG_TARGET_ARCH"));
     let mut build = compiler();
     build
         .current_dir(&root)
@@ -139,12 +139,14 @@ fn compiler() -> Command {
     )
 }
 
+/// The folder that all profiles and targets are built in: the objects are the same for each.
+fn shared_target_dir(out: &Path) -> &Path {
+    out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).unwrap_or(out)
+}
+
 /// Map definitions are read from BTF, which needs debug information.
 fn rustflags() -> String {
-    let arch = match variable("CARGO_CFG_TARGET_ARCH").as_str() {
-        "riscv64gc" => "riscv64".to_owned(),
-        arch => arch.to_owned(),
-    };
+    let arch = variable("CARGO_CFG_TARGET_ARCH");
     // Version 3 of the instruction set has 32-bit arithmetic (Linux 5.1).
     [&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"]
         .join(&SEPARATOR.to_string())

@@ -104,9 +104,18 @@ fn check_end(lab: &mut Lab, mut agent: Beside, slow: Slow) -> Result<()> {
     let asked = agent.asked;
     let log = agent.finish()?;
     ensure!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
-    ensure!(log.contains("nothing was lost"), "{log}");
+    ensure!(lost_nothing(&log), "{log}");
     lab.expect(Expected { elsewhere: asked, ..here(received) });
     Ok(())
+}
+
+/// By the agent's last words. Where a task can be preempted inside the probe the kernel may skip a call of a receive, of any
+/// process; that is said, and what the probe's second program did not make good would lack in the count.
+fn lost_nothing(log: &str) -> bool {
+    let end = log.split_once(" counted; ").map_or("", |(_, end)| end);
+    let lost = end.split([';', '\n']).next().unwrap_or_default();
+    let skipped = lost.strip_prefix("losses: skipped_calls ").is_some_and(|calls| calls.parse::<u64>().is_ok());
+    lost == "nothing was lost" || (skipped && log.contains("preemption held off"))
 }
 
 fn clock_set_by_days(lab: &mut Lab) -> Result<()> {
