@@ -41,7 +41,7 @@ const PATTERNS: [Pattern; 18] = [
     ("letters of a coding", &[HEAD, "Transfer-Encoding: "], "a"),
     ("a folded field", &[HEAD, "x: "], "\n "),
     ("fields of a letter", &[HEAD], "x\n"),
-    ("fields that nearly matter", &[HEAD], "content-\n"),
+    ("fields that nearly matter", &[HEAD], "content-l\n"),
     ("requests of 15 bytes", &[], "G / HTTP/1.1\n\n"),
     ("one field", &[HEAD], "x"),
     ("one target", &["GET /"], "x"),

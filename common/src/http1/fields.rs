@@ -7,6 +7,8 @@ use crate::word;
 const HEAD_PAIRS: u32 = 40;
 pub(super) const CONTENT_: u64 = word::literal(b"content-");
 pub(super) const TRANSFER: u64 = word::literal(b"transfer");
+/// What `Content-Length` begins with behind its first letter: most heads have other fields of contents.
+const ONTENT_L: u64 = word::literal(b"ontent-l");
 const UPGRADE_COLON: u64 = word::literal(b"upgrade:");
 
 /// The line at `at` (below `end`) may decide about the message's length, ends the head, or continues the line
@@ -26,10 +28,11 @@ pub(super) fn decides<W: Window + ?Sized>(window: &W, at: u64, end: u64) -> bool
         return false;
     }
     let lower = word::lower_case(letters);
+    let behind = word::lower_case(window.word(at + 1));
     // A product instead of three comparisons, of which the verifier would follow every outcome. One that is 0 without
     // a factor that is would do no harm: a line that decides nothing is found out.
-    let difference = (lower ^ CONTENT_).wrapping_mul(lower ^ TRANSFER).wrapping_mul(lower ^ UPGRADE_COLON);
-    letters as u8 <= b' ' || end - at < word::BYTES.into() || difference == 0
+    let difference = (behind ^ ONTENT_L).wrapping_mul(lower ^ TRANSFER).wrapping_mul(lower ^ UPGRADE_COLON);
+    letters as u8 <= b' ' || end - at <= word::BYTES.into() || difference == 0
 }
 
 /// Passes over field lines that decide nothing, up to the start of one that may. Says whether it

@@ -23,15 +23,8 @@ pub(super) fn special_line<M: Message, W: Window + ?Sized>(
     at: u32,
     end: u32,
 ) -> (u32, Event) {
-    let letters = window.word(at);
-    let first = letters as u8;
-    if letters as u16 == CR_LF && end - at >= 2 {
-        finish_field(stream);
-        return (at + 2, M::head_done(stream));
-    }
-    if first <= b' ' {
-        return (at + 1, field_start_blank::<M>(stream, first));
-    }
+    let mut at = at;
+    let mut letters = window.word(at);
     if stream.detail == field::NONE {
         let length = match word::lower_case(letters) {
             CONTENT_ => length_line(stream, window, at, end - at),
@@ -39,8 +32,20 @@ pub(super) fn special_line<M: Message, W: Window + ?Sized>(
             _ => 0,
         };
         if length != 0 {
-            return (at + length, Event::NONE);
+            at += length;
+            letters = window.word(at);
+            if letters as u16 != CR_LF || end - at < 2 {
+                return (at, Event::NONE);
+            }
         }
+    }
+    let first = letters as u8;
+    if letters as u16 == CR_LF && end - at >= 2 {
+        finish_field(stream);
+        return (at + 2, M::head_done(stream));
+    }
+    if first <= b' ' {
+        return (at + 1, field_start_blank::<M>(stream, first));
     }
     (at + field_start(stream, letters, end - at), Event::NONE)
 }

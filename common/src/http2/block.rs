@@ -251,10 +251,10 @@ fn whole_literal<W: Window + ?Sized>(statuses: &mut Statuses, window: &W, at: u3
     let kind = u32::from(window.byte(at));
     let inserts = kind & 0xc0 == 0x40;
     let mask = if inserts { 0x3f } else { 0x0f };
-    let name_index = kind & mask;
-    if name_index == mask || !inserts && kind & 0xe0 != 0 {
+    if !inserts && kind & 0xe0 != 0 {
         return 0;
     }
+    let mut name_index = kind & mask;
     let mut name = 0;
     let mut length = 1;
     if name_index == 0 {
@@ -263,6 +263,13 @@ fn whole_literal<W: Window + ?Sized>(statuses: &mut Statuses, window: &W, at: u3
         if name == LONGER || length >= here {
             return 0;
         }
+    } else if name_index == mask {
+        let rest = u32::from(window.byte(at + 1));
+        if rest > LONGER {
+            return 0;
+        }
+        name_index += rest;
+        length = 2;
     }
     let value = u32::from(window.byte(at + length)) & LONGER;
     length += 1 + value;

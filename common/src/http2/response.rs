@@ -52,21 +52,31 @@ pub(crate) fn step<W: Window + ?Sized>(
     window: &W,
     (at, end): (u32, u32),
 ) -> (u32, Event) {
-    if stream.phase == Phase::Block {
-        return block(stream, blocks, window, (at, end));
-    }
-    if stream.progress == 0 && end - at >= HEADER_BYTES {
+    let mut at = at;
+    if stream.phase != Phase::Block {
+        if stream.progress != 0 || end - at < HEADER_BYTES {
+            return (at + 1, header_byte(stream, blocks, window.byte(at)));
+        }
         stream.token = window.word(at);
-        return (at + HEADER_BYTES, frame(stream, blocks, window.byte(at + word::BYTES)));
+        let event = frame(stream, blocks, window.byte(at + word::BYTES));
+        at += HEADER_BYTES;
+        if event != Event::NONE || stream.phase != Phase::Block || at >= end {
+            return (at, event);
+        }
     }
-    let byte = window.byte(at);
+    block(stream, blocks, window, (at, end))
+}
+
+/// A byte of a frame header of which only a part is there.
+#[inline(always)]
+fn header_byte(stream: &mut Stream, blocks: &mut Blocks, byte: u8) -> Event {
     if u32::from(stream.progress) == word::BYTES {
-        return (at + 1, frame(stream, blocks, byte));
+        return frame(stream, blocks, byte);
     }
     let place = 8 * (stream.progress & 7);
     stream.token = stream.token & !(0xff << place) | u64::from(byte) << place;
     stream.progress += 1;
-    (at + 1, Event::NONE)
+    Event::NONE
 }
 
 /// A frame header is complete: `token` holds its first eight bytes.
