@@ -97,8 +97,7 @@ pub fn busy(lab: &mut Lab, mut meanwhile: impl FnMut(&mut Lab) -> io::Result<()>
 /// A server of this process, and a client that pauses between two requests.
 pub struct Slow {
     ending: Arc<AtomicBool>,
-    client: Running<()>,
-    server: Running<u64>,
+    running: Option<(Running<()>, Running<u64>)>,
 }
 
 impl Slow {
@@ -120,14 +119,26 @@ impl Slow {
                 client.shutdown(Shutdown::Write)
             }
         });
-        Ok(Self { ending, client, server: thread::spawn(move || answer(&mut server)) })
+        Ok(Self { ending, running: Some((client, thread::spawn(move || answer(&mut server)))) })
     }
 
     /// How many requests the server received.
-    pub fn finish(self) -> io::Result<u64> {
+    pub fn finish(mut self) -> io::Result<u64> {
+        self.end()
+    }
+
+    fn end(&mut self) -> io::Result<u64> {
         self.ending.store(true, Ordering::Release);
-        self.client.join().expect("the client does not panic")?;
-        self.server.join().expect("the server does not panic")
+        let Some((client, server)) = self.running.take() else { return Ok(0) };
+        client.join().expect("the client does not panic")?;
+        server.join().expect("the server does not panic")
+    }
+}
+
+/// A case that fails leaves nothing that would count in the next.
+impl Drop for Slow {
+    fn drop(&mut self) {
+        let _ = self.end();
     }
 }
 
