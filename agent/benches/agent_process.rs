@@ -72,6 +72,21 @@ impl AgentProcess {
         }
     }
 
+    /// Waits until it has counted so many requests of these processes.
+    pub(crate) fn wait_until_counted(&self, pids: &[u32], requests: u64) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let counted = self.counted(pids)?;
+            if counted >= requests {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("the agent has counted {counted} of {requests}")));
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -23,6 +23,7 @@ mod resources;
 mod spread;
 mod table;
 mod throughput;
+mod tls;
 mod wrk;
 
 use std::error::Error;
@@ -43,7 +44,7 @@ struct Section {
     measure: fn() -> Figures,
 }
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     Section {
         name: "receive",
         title: "A receive: the probe's time less that of an empty program on the same hook",
@@ -99,6 +100,13 @@ const SECTIONS: [Section; 9] = [
         missing: missing_for_applications,
         long: true,
         measure: applications::measure,
+    },
+    Section {
+        name: "tls",
+        title: "Requests in TLS: the probes of a read, and servers whose TLS is read and not",
+        missing: machine::lacks_root,
+        long: true,
+        measure: tls::measure,
     },
     Section {
         name: "processes",

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -18,17 +19,32 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Nginx {
     master: Child,
     address: SocketAddr,
+    secure: Option<SocketAddr>,
     workers: Vec<u32>,
     _folder: TempDir,
 }
 
 impl Nginx {
     pub(crate) fn start() -> io::Result<Self> {
+        Self::start_at(None)
+    }
+
+    pub(crate) fn start_with_https() -> io::Result<Self> {
+        Self::start_at(Some(free()?))
+    }
+
+    fn start_at(secure: Option<SocketAddr>) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
-        // Free a moment ago.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = free()?;
         let configuration = folder.path().join("nginx.conf");
-        fs::write(&configuration, configure(&address))?;
+        let listens = match &secure {
+            Some(secure) => {
+                let [key, certificate] = certify(folder.path())?.map(|path| path.display().to_string());
+                format!("listen {secure} reuseport ssl; ssl_certificate {certificate}; ssl_certificate_key {key};")
+            }
+            None => String::new(),
+        };
+        fs::write(&configuration, configure(&address, &listens))?;
         let master = Command::new("nginx")
             .arg("-p")
             .arg(folder.path())
@@ -37,7 +53,7 @@ impl Nginx {
             .args(["-e", "stderr"])
             .stdin(Stdio::null())
             .spawn()?;
-        let mut nginx = Self { master, address, workers: Vec::new(), _folder: folder };
+        let mut nginx = Self { master, address, secure, workers: Vec::new(), _folder: folder };
         let deadline = Instant::now() + PATIENCE;
         while nginx.workers.len() != WORKERS || nginx.served().is_err() {
             if Instant::now() > deadline {
@@ -51,6 +67,11 @@ impl Nginx {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}/", self.address)
+    }
+
+    /// The same over TLS.
+    pub(crate) fn secure_url(&self) -> Option<String> {
+        self.secure.map(|address| format!("https://{address}/"))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -107,7 +128,22 @@ impl Drop for Nginx {
     }
 }
 
-fn configure(address: &SocketAddr) -> String {
+/// Free a moment ago.
+fn free() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+/// A key and a certificate in this folder.
+pub(crate) fn certify(folder: &Path) -> io::Result<[PathBuf; 2]> {
+    let files = ["key.pem", "certificate.pem"].map(|name| folder.join(name));
+    let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost";
+    let mut openssl = Command::new("openssl");
+    openssl.args(words.split_whitespace()).arg("-keyout").arg(&files[0]).arg("-out").arg(&files[1]);
+    let output = openssl.output()?;
+    if output.status.success() { Ok(files) } else { Err(io::Error::other("openssl makes no certificate")) }
+}
+
+fn configure(address: &SocketAddr, listens: &str) -> String {
     format!(
         "daemon off; pid nginx.pid; worker_processes {WORKERS}; error_log stderr;
         events {{ }}
@@ -115,6 +151,7 @@ fn configure(address: &SocketAddr) -> String {
             access_log off; keepalive_requests 1000000000; keepalive_timeout 60;
             server {{
                 listen {address} reuseport;
+                {listens}
                 location / {{ return 200; }}
                 location /status {{ stub_status; }}
             }}

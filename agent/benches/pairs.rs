@@ -1,4 +1,4 @@
-//! Windows in pairs: without and with the agent's process.
+//! Windows in pairs: without and with the agent's process, or beside two of its kinds.
 
 use std::io;
 use std::thread;
@@ -26,6 +26,33 @@ pub(crate) fn alternate<W>(count: usize, mut window: impl FnMut() -> io::Result<
         } else {
             let with = with_agent(&mut window)?;
             Pair { without: without_agent(&mut window)?, with }
+        });
+    }
+    Ok(pairs)
+}
+
+/// The same, beside an agent of one kind and one of the other, by turns. A window is told of its agent, and whether that is the second's.
+pub(crate) fn beside<W>(
+    count: usize,
+    mut without: impl FnMut() -> io::Result<AgentProcess>,
+    mut with: impl FnMut() -> io::Result<AgentProcess>,
+    mut window: impl FnMut(&AgentProcess, bool) -> io::Result<W>,
+) -> io::Result<Vec<Pair<W>>> {
+    let mut seen = |agent: AgentProcess, is_with| {
+        thread::sleep(PAUSE);
+        let seen = window(&agent, is_with)?;
+        agent.stop()?;
+        Ok::<_, io::Error>(seen)
+    };
+    seen(without()?, false)?;
+    let mut pairs = Vec::with_capacity(count);
+    for number in 0..count {
+        pairs.push(if number % 2 == 0 {
+            let without = seen(without()?, false)?;
+            Pair { without, with: seen(with()?, true)? }
+        } else {
+            let with = seen(with()?, true)?;
+            Pair { without: seen(without()?, false)?, with }
         });
     }
     Ok(pairs)

@@ -42,9 +42,11 @@ const OPENSSL: [Function; 8] = [
     perhaps(call("SSL_write_ex", Action::WriteExEntry, Action::WriteExEnd, 4)),
 ];
 
-const GNUTLS: [Function; 4] = [
+const GNUTLS: [Function; 5] = [
     call("gnutls_record_recv", Action::ReadEntry, Action::ReadEnd, 3),
     mark("gnutls_handshake", Action::BeginUnlessKnown),
+    // Before it, and of clients alone: what reads answers is no session.
+    perhaps(mark("gnutls_server_name_set", Action::BeginClient)),
     mark("gnutls_deinit", Action::Free),
     call("gnutls_record_send", Action::WriteEntry, Action::WriteEnd, 3),
 ];

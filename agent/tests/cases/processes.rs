@@ -30,7 +30,7 @@ pub fn play(role: &str, arguments: &[String]) -> ExitCode {
         "receive-descriptor" => receive_descriptor(),
         "exec" => exec(),
         "nested-agent" => nested_agent(),
-        tls_lives::ROLE => tls_lives::play(),
+        tls_lives::ROLE => tls_lives::play(arguments),
         transports::WITHOUT_OPTIONS => transports::without_options(),
         beside::ROLE => beside::play(arguments),
         load::CLIENTS => load::ten_thousand_clients(arguments.first().map_or("", String::as_str)),

@@ -23,10 +23,11 @@ macro_rules! functions {
         marks: [$($mark:ident),*]
         go_marks: [$($go_mark:ident $go_place:ident),*]
     ) => {
+        // The first instructions are such that young kernels make a call of them for a probe, and a system call in it.
         #[cfg(target_arch = "x86_64")]
         std::arch::global_asm!(
             $(concat!(
-                ".globl ", stringify!($read), "\n", stringify!($read), ":\n nop\n push rbx\n mov rdi, r9\n call r8\n",
+                ".globl ", stringify!($read), "\n", stringify!($read), ":\n .byte 0x0f, 0x1f, 0x44, 0, 0\n push rbx\n mov rdi, r9\n call r8\n",
                 ".globl ", stringify!($read_within), "\n", stringify!($read_within), ":\n nop\n pop rbx\n",
                 ".globl ", stringify!($read_end), "\n", stringify!($read_end), ":\n ret\n"
             ),)*
@@ -36,7 +37,7 @@ macro_rules! functions {
                 ".globl ", stringify!($go_entry), "\n", stringify!($go_entry), ":\n nop\n mov rax, rdx\n",
                 ".globl ", stringify!($go_end), "\n", stringify!($go_end), ":\n nop\n pop r14\n pop rbx\n ret\n"
             ),
-            $(concat!(".globl ", stringify!($mark), "\n", stringify!($mark), ":\n nop\n ret\n"),)*
+            $(concat!(".globl ", stringify!($mark), "\n", stringify!($mark), ":\n .byte 0x0f, 0x1f, 0x44, 0, 0\n ret\n"),)*
             $(concat!(
                 ".globl ", stringify!($go_mark), "\n", stringify!($go_mark), ":\n mov rax, rdi\n",
                 ".globl ", stringify!($go_place), "\n", stringify!($go_place), ":\n nop\n ret\n"

@@ -1,6 +1,6 @@
 //! What processes do while their TLS is read: they switch stacks, leave calls without an end, are killed; and probes that come
 //! and go under them.
-#![expect(unsafe_code, reason = "stacks are switched")]
+#![expect(unsafe_code, reason = "stacks are switched, system calls are forbidden")]
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -17,7 +17,7 @@ use agent::kernel::detach;
 use agent::tls::place::Place;
 use common::tls::action::Action;
 
-use crate::lab::{Case, Expected, Lab, here};
+use crate::lab::{Case, Expected, Lab, elsewhere, here};
 use crate::processes::in_role;
 use crate::streams::GET;
 use crate::tls_calls::{Session, library, library_of};
@@ -45,14 +45,100 @@ pub fn cases() -> Vec<Case> {
             coroutines::abandoned();
             Ok(())
         }),
+        Case::new("TLS session: a process that is killed at any system call but two", filtered(), |lab| {
+            in_filter(lab, Filter::Kill)
+        }),
+        Case::new("TLS session: a process to which all system calls but two fail", filtered(), |lab| {
+            in_filter(lab, Filter::Fail)
+        }),
         Case::new("TLS session: a killed process is swept", Expected::default(), killed),
         Case::new("TLS session: 20 times probed and not, under load", Expected::default(), come_and_go),
-        Case::new("TLS session: 100 files", Expected::default(), many_files),
+        Case::new("TLS session: 100 files are let go at once", Expected::default(), many_files),
     ]
 }
 
+/// What a filter does with system calls that it does not know.
+#[derive(Clone, Copy)]
+enum Filter {
+    Kill,
+    Fail,
+}
+
+impl Filter {
+    const ALL: [(&'static str, Self); 2] = [("kill", Self::Kill), ("fail", Self::Fail)];
+
+    const fn name(self) -> &'static str {
+        Self::ALL[self as usize].0
+    }
+
+    /// For all of this process's life.
+    fn install(self) -> io::Result<()> {
+        let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+        // BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_JEQ | BPF_K, BPF_RET | BPF_K
+        let (load, is, end) = (0x20, 0x15, 0x06);
+        let other = match self {
+            Self::Kill => libc::SECCOMP_RET_KILL_PROCESS,
+            Self::Fail => libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+        };
+        let mut steps = [
+            step(load, 0, 0, 0), // The system call's number.
+            step(is, 2, 0, libc::SYS_write as u32),
+            step(is, 1, 0, libc::SYS_exit_group as u32),
+            step(end, 0, 0, other),
+            step(end, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+        // SAFETY: the kernel copies the filter.
+        let installed = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) == 0
+        };
+        if installed { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// Of the process that may do no more than write and end.
+const FILTERED_SESSIONS: u64 = 1000;
+
+fn filtered() -> Expected {
+    Expected { sessions: FILTERED_SESSIONS, ..elsewhere(3 * FILTERED_SESSIONS) }
+}
+
+/// Reads in a process with this filter, which must come to its end by itself.
+fn in_filter(lab: &mut Lab, filter: Filter) -> io::Result<()> {
+    let _link = lab.uprobes()?.attach(&library()?).map_err(io::Error::other)?;
+    let output = in_role(ROLE, &[filter.name().to_owned()]).output()?;
+    if output.status.success() && output.stdout == b"done\n" {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("it ended with {}, and said {:?}", output.status, output.stdout)))
+    }
+}
+
+fn read_in_filter(filter: Filter) -> io::Result<()> {
+    filter.install()?;
+    for index in 1..=FILTERED_SESSIONS {
+        let session = Session(index << 12);
+        session.begin_server();
+        session.read(REQUEST);
+        session.read_ex(REQUEST);
+        session.go_read(REQUEST, index);
+        session.free();
+    }
+    let said = b"done\n";
+    // SAFETY: bytes that are there; then nothing is run any more.
+    unsafe {
+        libc::write(1, said.as_ptr().cast(), said.len());
+        libc::_exit(0)
+    }
+}
+
 /// Begins sessions, and waits within a read from one.
-pub fn play() -> io::Result<()> {
+pub fn play(arguments: &[String]) -> io::Result<()> {
+    if let Some(name) = arguments.first() {
+        let filter = Filter::ALL.into_iter().find(|(known, _)| known == name);
+        return read_in_filter(filter.ok_or_else(|| io::Error::other("no such filter"))?.1);
+    }
     extern "C" fn wait(_: *mut c_void) -> i64 {
         let mut out = io::stdout();
         let said = out.write_all(b"ready\n").and_then(|()| out.flush());
@@ -134,24 +220,39 @@ fn come_and_go(lab: &mut Lab) -> io::Result<()> {
     Ok(())
 }
 
-/// Of ten places each.
+/// Of ten places each. Many are let go in a small part of the time that they would take one by one, however slow the machine is.
 fn many_files(lab: &mut Lab) -> io::Result<()> {
+    const SINGLE: u32 = 10;
+    const MANY: u32 = 100;
     let folder = std::env::temp_dir().join(format!("cases-tls-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     let started = Instant::now();
     let mut links = Vec::new();
     let uprobes = lab.uprobes()?;
-    for index in 0..100 {
+    for index in 0..SINGLE + MANY {
         let path = folder.join(index.to_string());
         // Instructions that do nothing; nobody runs them.
         fs::write(&path, [0x90; 4096])?;
         let places = (0..10).map(|place| Place { offset: 16 * place, action: Action::ReadEntry, depth: 0 });
         links.push(uprobes.attach(&library_of(File::open(&path)?, places.collect())?).map_err(io::Error::other)?);
     }
+    fs::remove_dir_all(folder)?;
     let attached = Instant::now();
+    links.drain(..SINGLE as usize).for_each(|link| detach(vec![link]));
+    let single = attached.elapsed();
+    let begun = Instant::now();
     detach(links);
-    println!("note: 100 files attached in {:?}, detached in {:?}", attached - started, attached.elapsed());
-    fs::remove_dir_all(folder)
+    let many = begun.elapsed();
+    println!(
+        "note: {} files attached in {:?}, {SINGLE} detached one by one in {single:?}, {MANY} together in {many:?}",
+        SINGLE + MANY,
+        attached - started
+    );
+    if 3 * many < single * (MANY / SINGLE) {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("{MANY} together take {many:?}, and {SINGLE} one by one {single:?}")))
+    }
 }
 
 #[cfg(target_env = "gnu")]

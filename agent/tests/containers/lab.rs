@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::api_server::{ApiServer, Scenario};
 use crate::harness::wait_for;
 use crate::hierarchy;
-use crate::pod::{Placement, basis, bind, configuration};
+use crate::pod::{Placement, basis, bind, configuration, confined};
 use crate::runc::{Container, Runc};
 use crate::secured;
 
@@ -26,6 +26,7 @@ pub const NODE: &str = "node-1";
 const NAMESPACE: &str = "weave";
 /// Where nginx listens, inside a pod.
 const PORT: u16 = 8080;
+const HTTPS_PORT: u16 = 8443;
 
 const NGINX: &str = "daemon off; user root; worker_processes 1; pid /tmp/pid; error_log stderr; events {}
 http {
@@ -34,6 +35,19 @@ http {
     server { listen 127.0.0.1:8080; location / { return 200 \"ok\"; } }
 }
 ";
+
+/// Each line of its log is a request.
+const HTTPS: &str = "daemon off; user root; worker_processes 1; pid /tmp/pid; error_log stderr; events {}
+http {
+    access_log /tmp/served; client_body_temp_path /tmp/1; proxy_temp_path /tmp/2; fastcgi_temp_path /tmp/3;
+    uwsgi_temp_path /tmp/4; scgi_temp_path /tmp/5;
+    server {
+        listen 127.0.0.1:8443 ssl http2; ssl_certificate /tmp/certificate; ssl_certificate_key /tmp/key;
+        location / { return 200 \"ok\"; }
+    }
+}
+";
+const NGINX_COMMAND: &[&str] = &["nginx", "-e", "stderr", "-c", "/tmp/nginx.conf"];
 
 const FORKS: &str = r#"$SIG{CHLD} = "IGNORE";
 $listener = IO::Socket::INET->new(LocalAddr => "127.0.0.1:8080", Listen => 9) or die $@;
@@ -202,24 +216,54 @@ impl Lab {
     fn run_program(&self, words: &[&str], identity: &Pod) -> Result<Container<'_>> {
         let bundle = self.bundle(&identity.name)?;
         command("mount", &["--bind", "/", bundle.join("rootfs").to_str().context("UTF-8")?])?;
+        self.run_on(&bundle, words, (NGINX, Value::Null), identity)
+    }
+
+    /// The same where its root is there.
+    fn run_on(
+        &self,
+        bundle: &Path,
+        words: &[&str],
+        (nginx, seccomp): (&str, Value),
+        identity: &Pod,
+    ) -> Result<Container<'_>> {
         let conf = bundle.join("nginx.conf");
-        fs::write(&conf, NGINX)?;
+        fs::write(&conf, nginx)?;
         let cgroup = Self::cgroup(identity.driver, &identity.uid, &identity.id);
         let placed = self.placement(&identity.name, &cgroup, &conf, 0, &conf);
         let mut config = basis(&placed, false);
+        if !seccomp.is_null() {
+            config["linux"]["seccomp"] = seccomp;
+        }
         config["process"]["args"] = json!(words);
         config["process"]["env"] = json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
         let mounts = config["mounts"].as_array_mut().context("no mounts")?;
         mounts.push(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}));
         mounts.push(bind(&conf, "/tmp/nginx.conf", true));
+        let account = self.folder.path().join("account");
+        mounts.push(bind(&account.join("ca.crt"), "/tmp/certificate", true));
+        mounts.push(bind(&account.with_extension("key"), "/tmp/key", true));
         self.announce(identity);
-        let container = Container::create(&self.runc, &identity.id, &bundle, &config)?;
+        let container = Container::create(&self.runc, &identity.id, bundle, &config)?;
         container.start()?;
         Ok(container)
     }
 
     pub fn nginx(&self, identity: &Pod) -> Result<Container<'_>> {
-        self.run_program(&["nginx", "-e", "stderr", "-c", "/tmp/nginx.conf"], identity)
+        self.run_program(NGINX_COMMAND, identity)
+    }
+
+    /// One with HTTPS, whose root is an overlay: this machine's files are the layer that all of these share. Under the
+    /// runtime's seccomp profile, which does this `otherwise`.
+    pub fn https(&self, identity: &Pod, otherwise: &str) -> Result<Container<'_>> {
+        let bundle = self.bundle(&identity.name)?;
+        // On another file system: no layer may be within another.
+        let own = Path::new("/run").join(&identity.name);
+        fs::create_dir_all(&own)?;
+        let layers = format!("lowerdir={}:/", own.display());
+        let root = bundle.join("rootfs");
+        command("mount", &["-t", "overlay", "overlay", "-o", &layers, root.to_str().context("UTF-8")?])?;
+        self.run_on(&bundle, NGINX_COMMAND, (HTTPS, confined(otherwise)), identity)
     }
 
     /// A server that has a process for each connection: its first process never reads a request.
@@ -336,6 +380,27 @@ pub fn send(pid: u32, requests: usize) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Begins a TLS connection, in which nothing is said, from inside the pod's network.
+pub fn hello(pid: u32) -> Result<()> {
+    // A record's head, and what a ClientHello begins with.
+    const HELLO: &[u8] = &[0x16, 3, 1, 0, 200, 1];
+    in_network_of(pid, || {
+        let mut stream = wait_for("the server", || Ok(TcpStream::connect(("127.0.0.1", HTTPS_PORT)).ok()))?;
+        stream.write_all(HELLO)?;
+        stream.shutdown(std::net::Shutdown::Write)?;
+        // Until the server has read all of it.
+        let _ = stream.read_to_end(&mut Vec::new());
+        Ok(())
+    })
+}
+
+/// Sends requests to a pod's server, over one connection in TLS from inside the pod's network.
+pub fn send_https(pid: u32, version: &str, requests: usize) -> Result<()> {
+    let url = format!("https://127.0.0.1:{HTTPS_PORT}/?[1-{requests}]");
+    let words = ["--silent", "--show-error", "--fail", "--insecure", "--output", "/dev/null", version, &url];
+    in_network_of(pid, || command("curl", &words))
 }
 
 /// Runs this on a thread in the network namespace of a process.

@@ -17,6 +17,7 @@ mod pod;
 mod refusals;
 mod rolling;
 mod runc;
+mod secure;
 #[path = "../secured/mod.rs"]
 mod secured;
 
@@ -35,6 +36,7 @@ use harness::caught;
 use lab::{Hierarchy, Lab, command};
 use refusals::{cannot_start, in_the_least_memory, refused_by_the_api_server, refused_by_the_kernel};
 use rolling::rolls_over;
+use secure::https;
 
 fn main() -> ExitCode {
     let mut tally = Tally::default();
@@ -56,6 +58,7 @@ fn run(tally: &mut Tally) -> Result<()> {
     command("ip", &["link", "set", "lo", "up"])?;
     let chart = |name: &str| documents(&rendered.join(format!("{name}.yaml")));
     let (default, counts_only, privileged) = (chart("default")?, chart("counts-only")?, chart("privileged-selinux")?);
+    let tls = chart("tls")?;
 
     for hierarchy in [Hierarchy::AsHere, Hierarchy::Unified] {
         if hierarchy == Hierarchy::Unified && lab::is_unified() {
@@ -67,6 +70,7 @@ fn run(tally: &mut Tally) -> Result<()> {
     let lab = Lab::start(Hierarchy::AsHere, &image, ENTRY)?;
     tally.check("values counts-only", || without_api_server(&lab, &counts_only));
     tally.check("values privileged-selinux", || on_the_nodes_network(&lab, &privileged));
+    tally.check("values tls, two containers on one layer", || https(&lab, &tls));
     tally.check("capabilities, seccomp", || refused_by_the_kernel(&lab, &default));
     tally.check("one pod after another", || rolls_over(&lab, &default));
     tally.check("no hostPID", || without_host_pids(&lab, &default));

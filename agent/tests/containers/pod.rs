@@ -267,6 +267,13 @@ fn capabilities(security: &Value) -> Vec<String> {
     kept.chain(added).map(|name| format!("CAP_{name}")).collect()
 }
 
+/// The same for a program of this machine; what it does with a system call that it does not know.
+pub fn confined(otherwise: &str) -> Value {
+    let mut profile = runtime_default(&[]);
+    profile["defaultAction"] = otherwise.into();
+    profile
+}
+
 fn runtime_default(capabilities: &[String]) -> Value {
     let mut profile: Value = serde_json::from_str(RUNTIME_DEFAULT).expect("a profile in the repository");
     let names: Vec<_> = ALLOWED_BY

@@ -40,7 +40,12 @@ impl Agent {
     }
 
     pub fn start_in(folder: TempDir) -> Result<Self> {
-        let mut agent = Self::beside(folder, &[])?;
+        Self::start_with(folder, &[])
+    }
+
+    /// With further arguments.
+    pub fn start_with(folder: TempDir, more: &[&str]) -> Result<Self> {
+        let mut agent = Self::beside(folder, more)?;
         agent.wait_ready()?;
         Ok(agent)
     }
@@ -150,6 +155,28 @@ impl Agent {
         let mut report = get(&self.socket, "/report")?;
         let node = report["Host"]["nodes"][format!("{HOST};<host>")].take();
         Ok(node["latest"]["http_requests_total"]["value"].as_str().context("no total")?.parse()?)
+    }
+
+    /// Connections of the machine that were open before, and are certain again.
+    pub fn certain_again(&self) -> Result<u64> {
+        let overview = get(&self.socket, "/overview")?;
+        let certainty = overview["certainty"].as_str().context("how certain it is")?;
+        let (_, rest) = certainty.split_once("certain again ").unwrap_or_default();
+        let digits =
+            rest.split(|character: char| !character.is_ascii_digit()).next().filter(|digits| !digits.is_empty());
+        Ok(digits.map_or(Ok(0), str::parse)?)
+    }
+
+    /// Waits for so many readings.
+    pub fn wait_ticks(&self, ticks: usize) -> Result<()> {
+        let mut last = get(&self.socket, "/overview")?["at"].take();
+        for _ in 0..ticks {
+            last = wait_for("a tick", || {
+                let at = get(&self.socket, "/overview")?["at"].take();
+                Ok((at != last).then_some(at))
+            })?;
+        }
+        Ok(())
     }
 
     pub fn rates(&self, server: &impl Served) -> Result<Vec<f64>> {

@@ -11,6 +11,7 @@ mod grpc;
 mod haproxy;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod lighttpd;
 mod nginx;
 mod not_http;
 mod probe;
@@ -84,8 +85,11 @@ const CASES: &[Case] = &[
     ("TLS: Python", tls_servers::python),
     ("TLS: Node, HTTP/1.1 and HTTP/2", tls_servers::node),
     ("TLS: Go, HTTP/1.1 and HTTP/2", tls_servers::go),
+    ("TLS: lighttpd with GnuTLS, HTTP/1.1 and HTTP/2", tls_servers::lighttpd),
     ("TLS: clients", tls_servers::clients),
     ("TLS: Python, probed under load", tls_servers::attached_under_load),
+    ("TLS: Python, traced by strace", tls_servers::traced),
+    ("TLS: nginx, traced by strace", tls_servers::traced_nginx),
 ];
 
 /// How the names of cases begin in which requests in TLS are read.
@@ -126,7 +130,7 @@ fn main() -> ExitCode {
         }
     };
     println!("responses {}", probe.responses());
-    println!("{:44} {:>9} {:>9}  verdict", "case", "expected", "counted");
+    println!("{:46} {:>9} {:>9}  verdict", "case", "expected", "counted");
     let (mut passed, mut failed, mut skipped, mut missing) = (0, 0, 0, 0);
     for entry in cases {
         let (name, _) = entry;
@@ -134,7 +138,7 @@ fn main() -> ExitCode {
         let (outcome, verdict) = run(&mut probe, entry);
         let column = |count: fn(&Outcome) -> u64| outcome.as_ref().map_or("-".to_owned(), |it| count(it).to_string());
         let (expected, counted) = (column(Outcome::expected), column(Outcome::counted));
-        print!("{name:44} {expected:>9} {counted:>9}  ");
+        print!("{name:46} {expected:>9} {counted:>9}  ");
         match verdict {
             Verdict::Passed => {
                 passed += 1;

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -171,6 +172,11 @@ impl Process {
         let good = self.exit.is_some_and(|exit| exit.success());
         ensure!(good, "{} ended with {:?}: {}", self.name, self.exit, self.complaint());
         Ok(())
+    }
+
+    /// Writes this to its input.
+    pub fn say(&mut self, bytes: &[u8]) -> Result<()> {
+        Ok(self.child.stdin.as_mut().context("its input was closed")?.write_all(bytes)?)
     }
 
     /// Tells it to end gracefully by the end of its input, and waits.

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::Signal;
 
 use crate::apache::{Apache, MODULES};
 use crate::client::h2load;
 use crate::haproxy::Haproxy;
+use crate::harness::wait_for;
+use crate::lighttpd::Lighttpd;
 use crate::nginx::{Nginx, curl, data, fake_file};
 use crate::process::{Tool, free_port};
-use crate::programs::Program;
+use crate::programs::{Program, write};
 use crate::session::Session;
 use crate::tls::certify;
 
@@ -100,6 +103,72 @@ pub fn node(session: &mut Session) -> Result<()> {
 
 pub fn go(session: &mut Session) -> Result<()> {
     program(session, Program::go, (true, true))
+}
+
+/// A client of the same library, which says a server's name, has no session.
+pub fn lighttpd(session: &mut Session) -> Result<()> {
+    let lighttpd = Lighttpd::start(session)?;
+    session.read_tls("lighttpd", lighttpd.process.pid())?;
+    let sent = load(session, lighttpd.port, (true, true))?;
+    let client = Tool::new("gnutls-cli")?.args("--insecure localhost --port").arg(lighttpd.port.to_string());
+    let mut client = session.start(client)?;
+    client.say(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    client.wait()?;
+    ensure!(client.output()?.contains("HTTP/1.1 200 "), "gnutls-cli: {}", client.output()?);
+    session.sent(sent + 1);
+    lighttpd.finish(session)
+}
+
+/// Stops each thread at each system call, and at each signal.
+fn strace() -> Result<Tool> {
+    Ok(Tool::new("strace")?.args("--follow-forks --output /dev/null"))
+}
+
+pub fn traced(session: &mut Session) -> Result<()> {
+    let files = certify(session)?;
+    let file = write(session, "threads.py", include_str!("programs/threads.py"))?;
+    let tool = files.iter().fold(strace()?.arg("python3").arg(file), Tool::arg);
+    let mut strace = Program::start(session, tool)?;
+    let [python] = strace.process.children()[..] else { bail!("not one process is traced") };
+    session.watch("python3", python);
+    session.read_tls("python3", python)?;
+    let url = format!("https://127.0.0.1:{}/", strace.port);
+    h2load(session, 500, "--h1 -c 5", &url)?;
+    session.run(curl()?.args("--insecure --http1.1 --header").arg("Connection: close").arg(format!("{url}?[1-10]")))?;
+    session.sent(510);
+    strace.process.close_input()?;
+    let requests = strace.process.printed("requests")?;
+    session.expect("python3", python, requests);
+    Ok(())
+}
+
+/// Its workers are traced for a while, as they serve.
+pub fn traced_nginx(session: &mut Session) -> Result<()> {
+    let [key, certificate] = certify(session)?;
+    let port = free_port()?;
+    let listen = format!(
+        "listen 127.0.0.1:{port} ssl http2;\nssl_certificate {};\nssl_certificate_key {};",
+        certificate.display(),
+        key.display()
+    );
+    let nginx = Nginx::start(session, &listen)?;
+    session.read_tls("nginx", nginx.process.pid())?;
+    let url = format!("https://127.0.0.1:{port}/");
+    h2load(session, 500, "--h1 -c 10", &url)?;
+    let traced = nginx.process.children().into_iter().fold(strace()?, |tool, pid| tool.arg(format!("--attach={pid}")));
+    let mut strace = session.start(traced)?;
+    wait_for("each worker to be traced", || {
+        strace.ensure_running()?;
+        let status = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/status"));
+        let is_traced = |pid: &u32| status(pid).is_ok_and(|text| !text.contains("TracerPid:\t0\n"));
+        Ok(nginx.process.children().iter().all(is_traced).then_some(()))
+    })?;
+    h2load(session, 500, "--h1 -c 10", &url)?;
+    h2load(session, 500, "-c 10 -m 10", &url)?;
+    strace.stop(Signal::INT)?;
+    h2load(session, 500, "--h1 -c 10", &url)?;
+    session.sent(2000);
+    nginx.finish(session).map(drop)
 }
 
 /// Whose library is probed, and which read nothing but answers. The server is one that is not.
