@@ -93,5 +93,8 @@ impl Plaintext for Libraries {
 impl Drop for Libraries {
     fn drop(&mut self) {
         detach(self.files.drain().filter_map(|(_, file)| file.ok().map(|(link, _)| link)).collect());
+        if let Err(error) = self.uprobes.give_up_answers() {
+            tracing::warn!(%error, "requests in TLS may count as in flight that are not");
+        }
     }
 }

@@ -136,7 +136,7 @@ pub(super) const fn programs(hook: SendHook) -> [&'static [&'static str; 2]; 2] 
 /// Words of a [`Series`].
 const WORDS: usize = size_of::<Series>() / size_of::<u64>();
 /// Words of an [`Outcome`].
-const OUTCOME_WORDS: usize = size_of::<Outcome>() / size_of::<u64>();
+pub(super) const OUTCOME_WORDS: usize = size_of::<Outcome>() / size_of::<u64>();
 
 /// The probe's maps of responses, seen from the agent. Series are read as the counts of processes are: those that are
 /// marked, and once more at the next reading (see [`super::counters`]).

@@ -8,15 +8,18 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::thread;
 
-use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::Pod;
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::ProgramError;
 use aya_obj::{Object, VerifierLog};
 use common::connection::Connection;
 use common::exchange::Streams;
 use common::layout::CONSTANTS;
-use common::maps::names;
+use common::maps::{MARKED, Process, ProcessKey, names};
+use common::series::names::OUTCOMES;
 use common::tls::action::{ANSWERED, Action};
 use common::tls::session::{Answering, Key, MAX_ANSWERING, MAX_CALLS, MAX_SESSIONS, names as own_names};
 
@@ -26,9 +29,9 @@ use super::choice::TlsChoice;
 use super::constants::{constants, describe, link_functions};
 use super::objects::{Objects, descriptor};
 use super::probe::{Kernel, loader};
-use super::responses;
+use super::responses::{self, OUTCOME_WORDS};
 use super::statistics::{ProgramStatistics, statistics_of};
-use super::sys::{self, Plain};
+use super::sys::{self, MappedArray, Plain};
 use crate::tls::library::Library;
 
 static TLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tls"));
@@ -58,8 +61,11 @@ pub struct Uprobes {
 struct Writes {
     program: OwnedFd,
     calls: Keyed<CALL_BYTES>,
-    answering: Keyed<{ size_of::<Answering>() }>,
-    streams: Keyed<{ size_of::<Streams>() }>,
+    answering: HashMap<MapData, Plain<Key>, Plain<Answering>>,
+    streams: HashMap<MapData, Plain<Key>, Plain<Streams>>,
+    processes: Array<MapData, Plain<Process>>,
+    outcomes: MappedArray,
+    marks: MappedArray,
 }
 
 /// Keeps the programs in a file. What reads requests is taken out first, and put in last: whoever is owed a response is seen to write it.
@@ -126,11 +132,16 @@ impl Uprobes {
             Map::from_map_data(MapData::from_fd(owned)?)
         };
         let writes = || -> Result<Writes, LoadError> {
+            let processes = shared.map(names::PROCESSES).and_then(Array::try_from).map_err(LoadError::from_map)?;
+            let max_processes = processes.len() as usize;
             Ok(Writes {
                 program: program(WRITES)?,
                 calls: map(own_names::WRITES).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
                 answering: map(own_names::ANSWERING).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
                 streams: map(own_names::H2_ANSWERING).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
+                outcomes: shared.mapped(OUTCOMES, max_processes * OUTCOME_WORDS).map_err(LoadError::from_map)?,
+                marks: shared.mapped(names::MARKS, max_processes).map_err(LoadError::from_map)?,
+                processes,
             })
         };
         Ok(Self {
@@ -192,8 +203,8 @@ impl Uprobes {
     /// What the kernel said.
     pub fn sweep(&mut self, lives: impl Fn(u32) -> bool) -> io::Result<Swept> {
         // Who removes while walking may come by the same again.
-        fn sweep<const BYTES: usize>(
-            map: &mut Keyed<BYTES>,
+        fn sweep<V: Pod>(
+            map: &mut HashMap<MapData, Plain<Key>, V>,
             most: usize,
             lives: &dyn Fn(u32) -> bool,
         ) -> io::Result<usize> {
@@ -214,6 +225,26 @@ impl Uprobes {
             sweep(&mut writes.streams, MAX_ANSWERING, &lives)?;
         }
         Ok(swept)
+    }
+
+    /// Of what is still to be answered nothing will be known: for when no file is probed any more, and counting goes on.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn give_up_answers(&mut self) -> io::Result<()> {
+        let Some(writes) = &mut self.writes else { return Ok(()) };
+        // Who removes while walking may come by the same again.
+        let all: Vec<_> = writes.answering.iter().take(2 * MAX_ANSWERING).collect();
+        for entry in all {
+            let (key, answering) = entry.map_err(io::Error::other)?;
+            let streams = writes.streams.get(&key, 0).map_or(0, |streams| streams.0.open_streams());
+            if writes.answering.remove(&key).is_ok() {
+                let _ = writes.streams.remove(&key);
+                writes.lose(answering.0.asked_by(), answering.0.owed() + u64::from(streams));
+            }
+        }
+        Ok(())
     }
 
     /// How many sessions are known.
@@ -237,6 +268,19 @@ impl Uprobes {
         let writes = self.writes.as_ref().map(|writes| (WRITES, &writes.program));
         let programs = [(READS, &self.reads)].into_iter().chain(writes);
         programs.map(|(name, program)| Ok((name, statistics_of(program.as_fd())?))).collect()
+    }
+}
+
+impl Writes {
+    /// As the program does it.
+    fn lose(&self, (process, slot): (ProcessKey, u32), requests: u64) {
+        let holds = self.processes.get(&slot, 0).is_ok_and(|holder| holder.0.key == process);
+        // An `Outcome` has those that are unanswered, and then those that are lost.
+        let lost = self.outcomes.values().get(slot as usize * OUTCOME_WORDS + 1);
+        if let (true, Some(lost), Some(mark)) = (holds, lost, self.marks.values().get(slot as usize)) {
+            lost.fetch_add(requests, Ordering::Relaxed);
+            mark.store(MARKED, Ordering::Release);
+        }
     }
 }
 

@@ -51,7 +51,24 @@ fn row(name: &'static str, streams: u32, frames: Vec<Vec<u8>>, statuses: &[(u32,
 }
 
 pub fn cases() -> Vec<Case> {
-    rows().into_iter().flat_map(|row| [usize::MAX, 1].map(|cut| of_row(&row, cut))).chain(methods()).collect()
+    let rows = rows().into_iter().flat_map(|row| [usize::MAX, 1].map(|cut| of_row(&row, cut))).chain(methods());
+    rows.chain([cannot_be_followed()]).collect()
+}
+
+/// Those that were open are lost, and no more than that when the connection ends; so is one that opens then.
+fn cannot_be_followed() -> Case {
+    let expected = Seen { lost: 3, ..Seen::default() };
+    case("HTTP/2: what cannot be followed", 3, expected, || {
+        let (mut client, mut server) = loopback()?;
+        let requests = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &whole(1, REQUEST), &whole(3, REQUEST)].concat();
+        for (request, response) in [(requests, frame(CONTINUATION, 4, 1, b"")), (whole(5, REQUEST), whole(5, &[0x88]))]
+        {
+            client.write_all(&request)?;
+            server.read_exact(&mut vec![0; request.len()])?;
+            server.write_all(&response)?;
+        }
+        finish(client, server)
+    })
 }
 
 pub fn rows() -> Vec<Row> {

@@ -1,6 +1,7 @@
 //! What the kernel keeps of sessions of TLS, and of calls that read from them: keys and capacities. PURE.
 
 use crate::exchange::{Exchange, Inbox};
+use crate::maps::ProcessKey;
 
 /// Names of the maps.
 pub mod names {
@@ -51,6 +52,22 @@ pub struct Answering {
     pub inbox: Inbox<NOTED>,
     /// What is written was seen before: 1, else 0.
     pub again: u64,
+}
+
+impl Answering {
+    /// How many requests are not answered to the end, beside streams of HTTP/2.
+    #[must_use]
+    pub const fn owed(&self) -> u64 {
+        let inbox = &self.inbox;
+        let noted = inbox.pushed.wrapping_sub(inbox.taken).wrapping_add(inbox.unkept).wrapping_sub(inbox.unkept_taken);
+        self.exchange.owed() as u64 + noted
+    }
+
+    /// Who counted the latest request, in this slot.
+    #[must_use]
+    pub const fn asked_by(&self) -> (ProcessKey, u32) {
+        (self.inbox.process, self.inbox.slot)
+    }
 }
 
 // With what the kernel keeps of an entry, not more than 1 KiB.

@@ -17,16 +17,23 @@ struct Drain {
 #[inline(always)]
 pub(super) fn finish(exchange: &mut Exchange, owner: Owner, now_ns: u64) {
     let (last, mut unanswered) = exchange.close();
+    let mut lost = 0;
     if let Some(last) = last {
         count::answer(exchange, &last, now_ns);
     }
     if let Some(streams) = maps::streams(owner) {
         let mut drain = Drain { exchange, streams, now_ns, unanswered: 0 };
         repeat::<Drain>(KEPT, &mut drain);
-        unanswered += drain.unanswered + streams.close();
+        unanswered += drain.unanswered;
+        let open = streams.close();
+        if streams.is_lost() {
+            lost = open;
+        } else {
+            unanswered += open;
+        }
     }
-    if unanswered > 0 {
-        count::add_outcome(exchange, unanswered, 0);
+    if unanswered | lost > 0 {
+        count::add_outcome(exchange, unanswered, lost);
     }
 }
 

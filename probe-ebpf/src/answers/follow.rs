@@ -266,7 +266,7 @@ pub(super) fn lose(exchange: &mut Exchange, owner: Owner, cause: Untold) -> u64 
     }
     count::lose(exchange, cause);
     if let Some(streams) = maps::streams(owner) {
-        count::lost(exchange, streams.close());
+        count::lost(exchange, streams.lose());
     }
     0
 }

@@ -6,9 +6,9 @@ use common::connection::Connection;
 use common::exchange::{Exchange, Streams, Untold};
 use core::ptr::{from_mut, from_ref, null_mut};
 
-use super::count;
 use super::counted;
 use super::maps::{self, Inbox, Owner};
+use super::{count, follow};
 use crate::kernel::add_in_order;
 use crate::noted::{self, Request};
 use crate::reader::Job;
@@ -131,7 +131,7 @@ pub(super) fn take(inbox: &mut Inbox, exchange: &mut Exchange, owner: Owner, pos
     }
     if breaks > 0 {
         inbox.breaks_taken = inbox.breaks_taken.wrapping_add(breaks);
-        count::lose(exchange, Untold::Gap);
+        follow::lose(exchange, owner, Untold::Gap);
     }
     0
 }
