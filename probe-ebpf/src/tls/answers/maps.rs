@@ -7,7 +7,7 @@ use common::exchange::Streams;
 use common::tls::session::{Answering, Key, MAX_ANSWERING, NOTED};
 
 /// By what a session is known.
-pub(super) type Owner = Key;
+pub(super) type Owner<'k> = &'k Key;
 
 /// What is noted of its requests.
 pub(super) type Inbox = common::exchange::Inbox<NOTED>;
@@ -32,14 +32,14 @@ static BLANK: Array<Blank, 1> = Array::new();
 
 /// The answering direction of a session, if it has carried a request.
 #[inline(always)]
-pub(super) fn answering<'a>(session: Key) -> Option<&'a mut Answering> {
+pub(super) fn answering<'a>(session: &Key) -> Option<&'a mut Answering> {
     // SAFETY: who reads requests and who writes answers have each a part of it for themselves, or their process is at fault.
     unsafe { ANSWERING.get_ptr_mut(session)?.as_mut() }
 }
 
 /// The same, made if need be.
 #[inline(always)]
-pub(super) fn answering_made<'a>(session: Key) -> Option<&'a mut Answering> {
+pub(super) fn answering_made<'a>(session: &Key) -> Option<&'a mut Answering> {
     if let Some(answering) = answering(session) {
         return Some(answering);
     }
@@ -51,14 +51,14 @@ pub(super) fn answering_made<'a>(session: Key) -> Option<&'a mut Answering> {
 
 /// HTTP/2's part of it.
 #[inline(always)]
-pub(super) fn streams<'a>(session: Key) -> Option<&'a mut Streams> {
+pub(super) fn streams<'a>(session: &Key) -> Option<&'a mut Streams> {
     // SAFETY: of who writes answers.
     unsafe { H2_ANSWERING.get_ptr_mut(session)?.as_mut() }
 }
 
 /// HTTP/2's part of it, made if need be.
 #[inline(always)]
-pub(super) fn streams_made<'a>(session: Key) -> Option<&'a mut Streams> {
+pub(super) fn streams_made<'a>(session: &Key) -> Option<&'a mut Streams> {
     if let Some(streams) = streams(session) {
         return Some(streams);
     }
@@ -70,7 +70,7 @@ pub(super) fn streams_made<'a>(session: Key) -> Option<&'a mut Streams> {
 
 /// Gives all of it back.
 #[inline(always)]
-pub(super) fn forget(session: Key) {
+pub(super) fn forget(session: &Key) {
     let _ = H2_ANSWERING.remove(session);
     let _ = ANSWERING.remove(session);
 }

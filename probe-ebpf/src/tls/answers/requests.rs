@@ -23,7 +23,7 @@ pub(crate) fn note(connection: &Connection, job: &Job, session: Key, is_answered
 #[inline(always)]
 pub(crate) fn lost(session: Key) {
     if constant!(response_shards) != 0
-        && let Some(answering) = maps::answering(session)
+        && let Some(answering) = maps::answering(&session)
     {
         inbox::note_break(&mut answering.inbox);
     }
@@ -33,7 +33,7 @@ pub(crate) fn lost(session: Key) {
 #[inline(always)]
 pub(crate) fn decide(connection: &mut Connection, session: Key) {
     if constant!(response_shards) != 0 && connection.stream.awaits_answer() {
-        let answering = maps::answering(session);
+        let answering = maps::answering(&session);
         let decision = answering.and_then(|answering| inbox::decision(&answering.inbox, &answering.exchange));
         connection.stream.decide(decision);
     }
@@ -42,7 +42,7 @@ pub(crate) fn decide(connection: &mut Connection, session: Key) {
 #[inline(never)]
 fn note_for_answers(connection: &Connection, job: &Job, session: Key) -> u64 {
     let total = job.noted.count;
-    let answering = if total != 0 { maps::answering_made(session) } else { maps::answering(session) };
+    let answering = if total != 0 { maps::answering_made(&session) } else { maps::answering(&session) };
     if let Some(answering) = answering {
         inbox::note(&mut answering.inbox, connection, job);
     } else {

@@ -41,7 +41,7 @@ const MOST_BYTES: i64 = 1 << 30;
 /// A function that writes was called. One that did not end is replaced.
 #[inline(never)]
 pub(crate) fn begin(call: &Key, session: u64, buffer: u64, length_at: u64, calls: u64) -> Option<()> {
-    let answering = maps::answering(Key { at: session, ..*call })?;
+    let answering = maps::answering(&Key { at: session, ..*call })?;
     if answering.again != 0 {
         return None;
     }
@@ -54,33 +54,37 @@ pub(crate) fn begin(call: &Key, session: u64, buffer: u64, length_at: u64, calls
 }
 
 /// It ends. Of sessions that were owed nothing when it was called, nothing is known.
+///
+/// One key for all, and no copies: what is on the stack here adds to what the turns have there.
 #[inline(always)]
-pub(crate) fn end(call: Key, length: Length) -> Option<()> {
-    // SAFETY: copied at once. Nobody else has this task's stack, or its goroutine.
-    let write = unsafe { WRITES.get(call) }.copied()?;
-    let _ = WRITES.remove(call);
-    let session = Key { at: write.session, ..call };
-    let length = length.at(write.length_at)?;
+pub(crate) fn end(mut key: Key, length: Length) -> Option<()> {
+    // SAFETY: nobody else has this task's stack, or its goroutine.
+    let write = unsafe { WRITES.get(&key) }?;
+    let (session, buffer, seen) = (write.session, write.buffer, write.seen);
+    let length = length.at(write.length_at);
+    let _ = WRITES.remove(&key);
+    key.at = session;
+    let length = length?;
     if length <= 0 {
         return None;
     }
-    let answering = maps::answering(session)?;
+    let answering = maps::answering(&key)?;
     let (exchange, inbox) = (&mut answering.exchange, &mut answering.inbox);
     // Another function that this one called has written them, and said so.
-    if write.seen & IS_ALONE == 0 && write.seen != u64::from(exchange.next) {
+    if seen & IS_ALONE == 0 && seen != u64::from(exchange.next) {
         return None;
     }
     let position = exchange.next;
-    inbox::take(inbox, exchange, session, position);
+    inbox::take(inbox, exchange, &key, position);
     if !exchange.stream.phase.reads_on() || exchange.stream.phase == Phase::Begin {
         return None;
     }
     let Some(claimed) = (if length < MOST_BYTES { reader::claim() } else { None }) else {
-        follow::lose(exchange, session, Untold::Unreadable);
+        follow::lose(exchange, &key, Untold::Unreadable);
         return None;
     };
-    let written = Written { job: &raw mut claimed.job, address: write.buffer };
-    follow::process(exchange, session, (position, length as u32), &written);
+    claimed.job.cursor = Cursor::new(0, buffer, (0, length as u32));
+    follow::process(exchange, &key, (position, length as u32), &Written(&raw mut claimed.job));
     claimed.give_back();
     Some(())
 }
@@ -88,7 +92,7 @@ pub(crate) fn end(call: Key, length: Length) -> Option<()> {
 /// A function was called that writes what was seen before, by calling others.
 #[inline(always)]
 pub(crate) fn begin_again(call: Key, session: u64) -> Option<()> {
-    let answering = maps::answering(Key { at: session, ..call })?;
+    let answering = maps::answering(&Key { at: session, ..call })?;
     let write = Write { session, buffer: 0, length_at: 0, seen: 0 };
     WRITES.insert(call, write, 0).ok()?;
     answering.again = 1;
@@ -101,47 +105,43 @@ pub(crate) fn end_again(call: Key) -> Option<()> {
     // SAFETY: as above.
     let session = unsafe { WRITES.get(call) }?.session;
     let _ = WRITES.remove(call);
-    maps::answering(Key { at: session, ..call })?.again = 0;
+    maps::answering(&Key { at: session, ..call })?.again = 0;
     Some(())
 }
 
 /// Bytes are written that are not seen.
 #[inline(always)]
 pub(crate) fn unseen(session: Key) -> Option<()> {
-    inbox::note_break(&mut maps::answering(session)?.inbox);
+    inbox::note_break(&mut maps::answering(&session)?.inbox);
     Some(())
 }
 
 /// Nothing more is written to a session.
 #[inline(never)]
 pub(crate) fn ended(session: Key) -> Option<()> {
-    let answering = maps::answering(session)?;
+    let answering = maps::answering(&session)?;
     let (exchange, inbox) = (&mut answering.exchange, &mut answering.inbox);
     let position = exchange.next;
-    inbox::take(inbox, exchange, session, position);
+    inbox::take(inbox, exchange, &session, position);
     // SAFETY: no arguments.
-    finish(exchange, session, unsafe { bpf_ktime_get_ns() });
-    maps::forget(session);
+    finish(exchange, &session, unsafe { bpf_ktime_get_ns() });
+    maps::forget(&session);
     Some(())
 }
 
-/// Bytes that the library took.
-struct Written {
-    job: *mut Job,
-    address: u64,
-}
+/// Bytes that the library took, where the job's cursor stands.
+struct Written(*mut Job);
 
 impl Bytes for Written {
     #[inline(always)]
     fn job<'a>(&self) -> Option<&'a mut Job> {
         // SAFETY: claimed for this.
-        unsafe { self.job.as_mut() }
+        unsafe { self.0.as_mut() }
     }
 
     #[inline(always)]
-    fn open(&self, job: &mut Job, length: u32) -> bool {
-        job.cursor = Cursor::new(0, self.address, (0, length));
-        self.address != 0
+    fn open(&self, job: &mut Job, _length: u32) -> bool {
+        job.cursor.address != 0
     }
 
     #[inline(always)]
