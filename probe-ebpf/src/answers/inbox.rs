@@ -106,11 +106,13 @@ pub(super) fn take(inbox: &mut Inbox, exchange: &mut Exchange, owner: Owner, pos
     exchange.belongs_to(inbox.process, inbox.slot);
     let first = inbox.taken;
     let mut streams = maps::streams(owner).map_or(null_mut(), from_mut);
-    if streams.is_null() && kept > 0 && matches!(Request::of(inbox.read(first).0), Request::Http2(..)) {
-        if let Some(made) = maps::streams_made(owner) {
-            streams = made;
-            exchange.expect_frames(position);
-        }
+    if streams.is_null()
+        && kept > 0
+        && matches!(Request::of(inbox.read(first).0), Request::Http2(..))
+        && let Some(made) = maps::streams_made(owner)
+    {
+        streams = made;
+        exchange.expect_frames(position);
     }
     let mut taking = Taking { inbox, exchange, streams, first, position, lost: 0 };
     let kept = if kept < Inbox::KEPT.into() { kept as u32 } else { Inbox::KEPT };

@@ -49,9 +49,10 @@ impl Length {
     pub(crate) fn at(self, stored_at: u64) -> Option<i64> {
         match self {
             Self::Known(length) => Some(length),
-            // SAFETY: the helper checks the address.
             Self::Stored => {
-                unsafe { bpf_probe_read_user::<u64>(stored_at as *const u64) }.ok().map(|stored| stored as i64)
+                // SAFETY: the helper checks the address.
+                let stored = unsafe { bpf_probe_read_user::<u64>(stored_at as *const u64) };
+                stored.ok().map(|stored| stored as i64)
             }
         }
     }

@@ -59,10 +59,10 @@ pub(crate) fn begin(call: &Key, session: u64, buffer: u64, length_at: u64, calls
 #[inline(always)]
 pub(crate) fn end(mut key: Key, length: Length) -> Option<()> {
     // SAFETY: nobody else has this task's stack, or its goroutine.
-    let write = unsafe { WRITES.get(&key) }?;
+    let write = unsafe { WRITES.get(key) }?;
     let (session, buffer, seen) = (write.session, write.buffer, write.seen);
     let length = length.at(write.length_at);
-    let _ = WRITES.remove(&key);
+    let _ = WRITES.remove(key);
     key.at = session;
     let length = length?;
     if length <= 0 {
