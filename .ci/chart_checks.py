@@ -166,8 +166,10 @@ def tls_faults(values, chart=CHART):
         pod = next(document for document in documents if document["kind"] == "DaemonSet")["spec"]["template"]["spec"]
         return rest, pod, pod["containers"][0]
 
-    off, on, go = (container({"enabled": enabled, "go": go}) for enabled, go in [(False, True), (True, False), (True, True)])
-    for (_, _, agent), flag in [(on, "--tls=auto"), (go, "--tls=auto,go")]:
+    ways = [(False, True, True), (True, False, False), (True, True, False), (True, False, True), (True, True, True)]
+    off, *ons = (container({"enabled": on, "go": go, "responses": responses}) for on, go, responses in ways)
+    flags = ["--tls=auto", "--tls=auto,go", "--tls=auto,responses", "--tls=auto,go,responses"]
+    for (_, _, agent), flag in zip(ons, flags, strict=True):
         if flag not in agent["args"]:
             yield f"{flag} is not in {agent['args']}"
         agent["args"].remove(flag)
@@ -175,7 +177,7 @@ def tls_faults(values, chart=CHART):
         if "SYS_PTRACE" not in capabilities:
             yield f"SYS_PTRACE is not in {capabilities}"
         capabilities.remove("SYS_PTRACE")
-    if not off == on == go:
+    if any(on != off for on in ons):
         yield "it changes more than that"
 
 

@@ -143,7 +143,7 @@ impl<const CAPACITY: u32> Responses<CAPACITY> {
     fn lose(&mut self, found: &mut dyn FnMut(Answer)) {
         self.lost += self.exchange.lose();
         self.exchange.answered().into_iter().for_each(found);
-        self.lost += self.streams.close();
+        self.lost += self.streams.lose();
     }
 
     /// The connection sends no more.
@@ -155,6 +155,8 @@ impl<const CAPACITY: u32> Responses<CAPACITY> {
                 self.end(stream, found);
             }
         }
-        self.unanswered += unanswered + self.streams.close();
+        let open = self.streams.close();
+        self.unanswered += unanswered;
+        *if self.streams.is_lost() { &mut self.lost } else { &mut self.unanswered } += open;
     }
 }

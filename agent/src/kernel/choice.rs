@@ -46,9 +46,26 @@ pub enum TlsChoice {
     #[default]
     Off,
     /// Of processes that use a library which is known.
-    Auto,
-    /// And of programs in Go, each of whose reads takes a trap that costs more.
-    AutoGo,
+    Auto {
+        /// And of programs in Go, each of whose reads takes a trap that costs more.
+        go: bool,
+        /// And the responses, each of whose writes takes two traps, if responses are counted at all.
+        responses: bool,
+    },
+}
+
+impl TlsChoice {
+    /// Everything.
+    pub const ALL: Self = Self::Auto { go: true, responses: true };
+
+    /// Each, as it is written.
+    pub const WORDS: [(&'static str, Self); 5] = [
+        ("off", Self::Off),
+        ("auto", Self::Auto { go: false, responses: false }),
+        ("auto,go", Self::Auto { go: true, responses: false }),
+        ("auto,responses", Self::Auto { go: false, responses: true }),
+        ("auto,go,responses", Self::ALL),
+    ];
 }
 
 /// Where the probe is attached, and with that how it reads.

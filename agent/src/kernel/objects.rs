@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::sys::MappedArray;
 
-/// The maps that the agent looks into, and the one that the kernel empties when no descriptor is left. Of all others the programs are the
+/// The maps that the agent looks into, those that the programs in TLS libraries share, and the one that the kernel empties when no descriptor is left. Of all others the programs are the
 /// only readers, and hold them.
-const MAPS: [&str; 15] = [
+const MAPS: [&str; 16] = [
     names::CONNECTIONS,
     names::SLOTS,
     names::PROCESSES,
@@ -24,6 +24,7 @@ const MAPS: [&str; 15] = [
     names::FREE_SLOTS,
     names::EVENTS,
     names::TOLD,
+    response_names::DISPLACED,
     response_names::SERIES,
     response_names::VALUES,
     response_names::SERIES_MARKS,
@@ -130,6 +131,7 @@ pub(super) fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
     match map {
         Map::Array(data)
         | Map::HashMap(data)
+        | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
         | Map::Stack(data)
         | Map::SkStorage(data)

@@ -9,7 +9,7 @@ use super::uprobes::{Link, Uprobes, detach};
 use super::{Kernel, LoadError, has_host_pids};
 use crate::counting::plaintext::{Look, Plaintext, Receiver};
 use crate::tls::find::{Finder, Found, Looked};
-use crate::tls::library::FileId;
+use crate::tls::library::{FileId, Library};
 use crate::tls::place::Wanted;
 
 /// Files, and the program in them.
@@ -23,13 +23,11 @@ struct Libraries {
 impl Kernel {
     /// Reads requests in TLS for the processes that this probe knows; `None` where it was not asked for.
     pub(super) fn read_tls(&self) -> Option<Result<Box<dyn Plaintext>, LoadError>> {
-        let go = match self.tls {
-            TlsChoice::Off => return None,
-            TlsChoice::Auto => false,
-            TlsChoice::AutoGo => true,
-        };
-        let finder = Finder::new(Wanted { writes: false, go });
-        let libraries = self.uprobes().map(|uprobes| Libraries { uprobes, finder, files: HashMap::new() });
+        let TlsChoice::Auto { go, .. } = self.tls else { return None };
+        let libraries = self.uprobes().map(|uprobes| {
+            let finder = Finder::new(Wanted { writes: uprobes.sees_writes(), go });
+            Libraries { uprobes, finder, files: HashMap::new() }
+        });
         Some(libraries.map(|libraries| Box::new(libraries) as Box<dyn Plaintext>))
     }
 }
@@ -41,7 +39,7 @@ impl Libraries {
             Found::Known(id) => id,
             Found::New(library) => {
                 let link = self.uprobes.attach(&library).map_err(|error| error.to_string());
-                self.files.insert(library.id, link.map(|link| (link, library.name)));
+                self.files.insert(library.id, link.map(|link| (link, name_of(&library))));
                 library.id
             }
         };
@@ -50,6 +48,14 @@ impl Libraries {
             Some(Err(cause)) => Err(cause.clone()),
             None => Err("it was not probed".to_owned()),
         }
+    }
+}
+
+/// With what is not counted in it, if that was wanted.
+fn name_of(library: &Library) -> String {
+    match library.places.unanswered() {
+        Some(cause) => format!("{} (without responses: {cause})", library.name),
+        None => library.name.clone(),
     }
 }
 
@@ -87,5 +93,8 @@ impl Plaintext for Libraries {
 impl Drop for Libraries {
     fn drop(&mut self) {
         detach(self.files.drain().filter_map(|(_, file)| file.ok().map(|(link, _)| link)).collect());
+        if let Err(error) = self.uprobes.give_up_answers() {
+            tracing::warn!(%error, "requests in TLS may count as in flight that are not");
+        }
     }
 }

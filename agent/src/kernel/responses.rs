@@ -111,20 +111,22 @@ pub(super) fn load(
 }
 
 /// In how many parts the counts of a series are kept.
-fn shards() -> u32 {
+pub(super) fn shards() -> u32 {
     let cpus = aya::util::nr_cpus().map_or(MAX_SHARDS, |cpus| cpus as u32);
     cpus.next_power_of_two().min(MAX_SHARDS)
 }
 
-/// How many entries the maps have. Those that take memory before anything is in them have one where responses are not counted.
+/// How many entries the maps have: those of [`LARGE`] one where responses are not counted.
 pub(super) fn map_sizes(shards: u32, max_processes: u32) -> Vec<(&'static str, u32)> {
     if shards > 0 {
         return vec![(names::VALUES, shards * MAX_SERIES), (names::OUTCOMES, max_processes)];
     }
-    let large =
-        [names::VALUES, names::SERIES, names::SERIES_MARKS, names::FREE_SERIES, names::DISPLACED, names::OUTCOMES];
-    large.map(|map| (map, 1)).to_vec()
+    LARGE.map(|map| (map, 1)).to_vec()
 }
+
+/// Those that take memory before anything is in them.
+pub(super) const LARGE: [&str; 6] =
+    [names::VALUES, names::SERIES, names::SERIES_MARKS, names::FREE_SERIES, names::DISPLACED, names::OUTCOMES];
 
 /// The programs' names: those that see sends, and those that see connections end.
 pub(super) const fn programs(hook: SendHook) -> [&'static [&'static str; 2]; 2] {
@@ -134,7 +136,7 @@ pub(super) const fn programs(hook: SendHook) -> [&'static [&'static str; 2]; 2] 
 /// Words of a [`Series`].
 const WORDS: usize = size_of::<Series>() / size_of::<u64>();
 /// Words of an [`Outcome`].
-const OUTCOME_WORDS: usize = size_of::<Outcome>() / size_of::<u64>();
+pub(super) const OUTCOME_WORDS: usize = size_of::<Outcome>() / size_of::<u64>();
 
 /// The probe's maps of responses, seen from the agent. Series are read as the counts of processes are: those that are
 /// marked, and once more at the next reading (see [`super::counters`]).

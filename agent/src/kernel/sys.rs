@@ -11,12 +11,12 @@ use aya::Pod;
 use aya::maps::MapData;
 use aya_obj::Function;
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type};
-use common::exchange::Untold;
+use common::exchange::{Streams, Untold};
 use common::layout::Constants;
 use common::maps::{Counts, Events, Process, ProcessKey};
 use common::pages::{Compared, SlabOffsets};
 use common::series::{Outcome, Series};
-use common::tls::session::Key;
+use common::tls::session::{Answering, Key};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// A type of `common` as a map's key or value.
@@ -46,6 +46,10 @@ unsafe impl Pod for Plain<Series> {}
 unsafe impl Pod for Plain<Outcome> {}
 // SAFETY: as above.
 unsafe impl Pod for Plain<[u64; Untold::COUNT]> {}
+// SAFETY: as above; of its phases the program writes none that there is not.
+unsafe impl Pod for Plain<Answering> {}
+// SAFETY: as above.
+unsafe impl Pod for Plain<Streams> {}
 
 /// Gives memory that was freed back to the system: describing the kernel's types takes tens of
 /// megabytes for a moment, and the allocator would keep most of it.

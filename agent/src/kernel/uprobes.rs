@@ -1,4 +1,4 @@
-//! The program in TLS libraries: loads it beside the probe, whose counts it adds to, and puts it into files. EDGE.
+//! The programs in TLS libraries: loads them beside the probe, whose counts they add to, and puts them into files. EDGE.
 //!
 //! aya loads programs for one place a link. A file has ten places and more, each of whose links would take a tenth of a second to
 //! detach: `uprobe_multi` takes them all in one. aya makes the maps, and relocates; the last two system calls are made here.
@@ -8,46 +8,71 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::thread;
 
-use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::Pod;
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::ProgramError;
 use aya_obj::{Object, VerifierLog};
 use common::connection::Connection;
+use common::exchange::Streams;
 use common::layout::CONSTANTS;
-use common::maps::names;
+use common::maps::{MARKED, Process, ProcessKey, names};
 use common::series::names::OUTCOMES;
-use common::tls::session::{Key, MAX_CALLS, MAX_SESSIONS, names as own_names};
+use common::tls::action::{ANSWERED, Action};
+use common::tls::session::{Answering, Key, MAX_ANSWERING, MAX_CALLS, MAX_SESSIONS, names as own_names};
 
 use super::LoadError;
 use super::btf::Btf;
+use super::choice::TlsChoice;
 use super::constants::{constants, describe, link_functions};
 use super::objects::{Objects, descriptor};
 use super::probe::{Kernel, loader};
+use super::responses::{self, OUTCOME_WORDS};
 use super::statistics::{ProgramStatistics, statistics_of};
-use super::sys::{self, Plain};
+use super::sys::{self, MappedArray, Plain};
 use crate::tls::library::Library;
 
 static TLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tls"));
-const PROGRAM: &str = "tls";
+/// Where something is read, and where sessions begin and end.
+const READS: &str = "tls";
+/// Where something is written, if responses are counted; and again where sessions begin and end.
+const WRITES: &str = "tls_writes";
 /// Of the verifier's log, which is wanted only where it refuses.
 const LOG_BYTES: usize = 1 << 20;
 /// So many links are dropped at a time: each waits until no CPU is within its program.
 const DROPPED_TOGETHER: usize = 32;
-/// `struct Call` of the program.
+/// `struct Call` and `struct Write` of the programs.
 const CALL_BYTES: usize = 32;
 
-/// The program, loaded, and what it knows of sessions.
+/// By sessions, or by calls.
+type Keyed<const BYTES: usize> = HashMap<MapData, Plain<Key>, [u8; BYTES]>;
+
+/// The programs, loaded, and what they know of sessions.
 pub struct Uprobes {
-    program: OwnedFd,
-    sessions: HashMap<MapData, Plain<Key>, [u8; size_of::<Connection>()]>,
-    calls: HashMap<MapData, Plain<Key>, [u8; CALL_BYTES]>,
+    reads: OwnedFd,
+    sessions: Keyed<{ size_of::<Connection>() }>,
+    calls: Keyed<CALL_BYTES>,
+    /// Where responses are counted.
+    writes: Option<Writes>,
 }
 
-/// Keeps the program in a file.
+struct Writes {
+    program: OwnedFd,
+    calls: Keyed<CALL_BYTES>,
+    answering: HashMap<MapData, Plain<Key>, Plain<Answering>>,
+    streams: HashMap<MapData, Plain<Key>, Plain<Streams>>,
+    processes: Array<MapData, Plain<Process>>,
+    outcomes: MappedArray,
+    marks: MappedArray,
+}
+
+/// Keeps the programs in a file. What reads requests is taken out first, and put in last: whoever is owed a response is seen to write it.
 #[derive(Debug)]
 pub struct Link {
-    _held: OwnedFd,
+    _reads: OwnedFd,
+    _writes: Option<OwnedFd>,
 }
 
 /// What was forgotten.
@@ -57,21 +82,25 @@ pub struct Swept {
     pub sessions: usize,
     /// Calls of theirs that never ended.
     pub calls: usize,
+    /// Those of these sessions that were owed responses, or had been.
+    pub answering: usize,
 }
 
 impl Kernel {
-    /// Loads the program that counts what TLS libraries hand over, for the processes that this probe knows.
+    /// Loads the program that counts what TLS libraries hand over, for the processes that this probe knows; and the one that counts
+    /// responses, if they are wanted in TLS, too.
     ///
     /// # Errors
     ///
     /// One line with the cause and the cure.
     pub fn uprobes(&self) -> Result<Uprobes, LoadError> {
-        Uprobes::load(&self.objects)
+        let is_wanted = self.responses.is_some() && matches!(self.tls, TlsChoice::Auto { responses: true, .. });
+        Uprobes::load(&self.objects, if is_wanted { responses::shards() } else { 0 })
     }
 }
 
 impl Uprobes {
-    fn load(shared: &Objects) -> Result<Self, LoadError> {
+    fn load(shared: &Objects, shards: u32) -> Result<Self, LoadError> {
         let mut loader = loader();
         let blob = describe()?;
         let types = Btf::parse(&blob)?;
@@ -79,50 +108,81 @@ impl Uprobes {
             return Err(LoadError::NoUprobes);
         }
         let mut code = TLS.to_vec();
-        let constants = Plain(constants(&types, &link_functions(&mut code, &types)?)?);
+        let mut constants = Plain(constants(&types, &link_functions(&mut code, &types)?)?);
+        constants.0.response_shards = shards;
         drop(types);
         drop(blob);
         loader.override_global(CONSTANTS, &constants, true);
         // Those of the probe stand in their place.
-        let large = [names::SLOTS, names::PROCESSES, names::COUNTS, names::MARKS, names::FREE_SLOTS, OUTCOMES];
-        for map in large {
+        let large = [names::SLOTS, names::PROCESSES, names::COUNTS, names::MARKS, names::FREE_SLOTS];
+        for map in large.into_iter().chain(responses::LARGE) {
             loader.map_max_entries(map, 1);
         }
         let own = loader.load(&code).map_err(LoadError::from_ebpf)?;
         sys::return_freed_memory();
         let own_map = |name: &str| own.map(name).and_then(descriptor);
-        let program = load(&code, |name| {
-            shared.map_descriptor(name).or_else(|| own_map(name)).map(|descriptor| descriptor.as_raw_fd())
-        })?;
+        let program = |program| {
+            load(&code, program, |name| {
+                shared.map_descriptor(name).or_else(|| own_map(name)).map(|descriptor| descriptor.as_raw_fd())
+            })
+        };
         let map = |name| {
             let missing = MapError::InvalidName { name: String::from(name) };
             let owned = own_map(name).ok_or(missing)?.try_clone_to_owned().map_err(MapError::IoError)?;
             Map::from_map_data(MapData::from_fd(owned)?)
         };
+        let writes = || -> Result<Writes, LoadError> {
+            let processes = shared.map(names::PROCESSES).and_then(Array::try_from).map_err(LoadError::from_map)?;
+            let max_processes = processes.len() as usize;
+            Ok(Writes {
+                program: program(WRITES)?,
+                calls: map(own_names::WRITES).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
+                answering: map(own_names::ANSWERING).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
+                streams: map(own_names::H2_ANSWERING).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
+                outcomes: shared.mapped(OUTCOMES, max_processes * OUTCOME_WORDS).map_err(LoadError::from_map)?,
+                marks: shared.mapped(names::MARKS, max_processes).map_err(LoadError::from_map)?,
+                processes,
+            })
+        };
         Ok(Self {
+            reads: program(READS)?,
             sessions: map(own_names::SESSIONS).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
             calls: map(own_names::CALLS).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
-            program,
+            writes: if shards > 0 { Some(writes()?) } else { None },
         })
     }
 
-    /// Puts the program into a file: for all processes that map it, now or later.
+    /// Whether responses are counted.
+    #[must_use]
+    pub const fn sees_writes(&self) -> bool {
+        self.writes.is_some()
+    }
+
+    /// Puts the programs into a file: for all processes that map it, now or later.
     ///
     /// # Errors
     ///
     /// One line with the cause.
     pub fn attach(&self, library: &Library) -> Result<Link, LoadError> {
-        let places = library.places.as_slice();
-        let offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
-        let cookies: Vec<u64> = places.iter().map(|place| place.cookie()).collect();
-        match sys::link_uprobes(self.program.as_fd(), &path_of(&library.file)?, (&offsets, &cookies)) {
-            Ok(held) => Ok(Link { _held: held }),
-            Err(error) if error.kind() == ErrorKind::Unsupported => Err(LoadError::NoUprobes),
-            Err(error) => Err(LoadError::Other(format!("{} cannot be probed: {error}", library.name))),
-        }
+        let path = path_of(&library.file)?;
+        let answers = self.writes.as_ref().filter(|_| library.places.has_writes());
+        let flags = if answers.is_some() { ANSWERED } else { 0 };
+        let link = |program: &OwnedFd, is_wanted: &dyn Fn(Action) -> bool| {
+            let places = || library.places.as_slice().iter().filter(|place| is_wanted(place.action));
+            let offsets: Vec<u64> = places().map(|place| place.offset).collect();
+            let cookies: Vec<u64> = places().map(|place| place.cookie() | flags).collect();
+            match sys::link_uprobes(program.as_fd(), &path, (&offsets, &cookies)) {
+                Ok(held) => Ok(held),
+                Err(error) if error.kind() == ErrorKind::Unsupported => Err(LoadError::NoUprobes),
+                Err(error) => Err(LoadError::Other(format!("{} cannot be probed: {error}", library.name))),
+            }
+        };
+        let writes = answers.map(|writes| link(&writes.program, &|action| action.is_write() || action.ends_answers()));
+        let writes = writes.transpose()?;
+        Ok(Link { _reads: link(&self.reads, &|action| !action.is_write())?, _writes: writes })
     }
 
-    /// Puts it into a file that nobody runs, and takes it out.
+    /// Puts one into a file that nobody runs, and takes it out.
     ///
     /// # Errors
     ///
@@ -131,7 +191,7 @@ impl Uprobes {
         let own = |error: io::Error| LoadError::Other(format!("this program's file cannot be probed: {error}"));
         let file = File::open("/proc/self/exe").map_err(own)?;
         // In the file's header, where nothing is run.
-        let link = sys::link_uprobes(self.program.as_fd(), &path_of(&file)?, (&[0], &[0]));
+        let link = sys::link_uprobes(self.reads.as_fd(), &path_of(&file)?, (&[0], &[0]));
         link.map(drop)
             .map_err(|error| if error.kind() == ErrorKind::Unsupported { LoadError::NoUprobes } else { own(error) })
     }
@@ -143,17 +203,48 @@ impl Uprobes {
     /// What the kernel said.
     pub fn sweep(&mut self, lives: impl Fn(u32) -> bool) -> io::Result<Swept> {
         // Who removes while walking may come by the same again.
-        let dead = |keys: &mut dyn Iterator<Item = Result<Plain<Key>, MapError>>| -> io::Result<HashSet<Key>> {
-            let keys = keys.filter(|key| key.as_ref().map_or(true, |key| !lives(key.0.tgid)));
-            keys.map(|key| key.map(|key| key.0).map_err(io::Error::other)).collect()
+        fn sweep<V: Pod>(
+            map: &mut HashMap<MapData, Plain<Key>, V>,
+            most: usize,
+            lives: &dyn Fn(u32) -> bool,
+        ) -> io::Result<usize> {
+            // Who removes while walking may come by the same again.
+            let keys = map.keys().take(2 * most).filter(|key| key.as_ref().map_or(true, |key| !lives(key.0.tgid)));
+            let dead: HashSet<Key> =
+                keys.map(|key| key.map(|key| key.0).map_err(io::Error::other)).collect::<io::Result<_>>()?;
+            Ok(dead.into_iter().filter(|key| map.remove(&Plain(*key)).is_ok()).count())
+        }
+        let mut swept = Swept {
+            sessions: sweep(&mut self.sessions, MAX_SESSIONS, &lives)?,
+            calls: sweep(&mut self.calls, MAX_CALLS, &lives)?,
+            answering: 0,
         };
-        let sessions = dead(&mut self.sessions.keys().take(2 * MAX_SESSIONS))?;
-        let calls = dead(&mut self.calls.keys().take(2 * MAX_CALLS))?;
-        let swept = Swept {
-            sessions: sessions.iter().filter(|key| self.sessions.remove(&Plain(**key)).is_ok()).count(),
-            calls: calls.iter().filter(|key| self.calls.remove(&Plain(**key)).is_ok()).count(),
-        };
+        if let Some(writes) = &mut self.writes {
+            swept.calls += sweep(&mut writes.calls, MAX_CALLS, &lives)?;
+            swept.answering = sweep(&mut writes.answering, MAX_ANSWERING, &lives)?;
+            sweep(&mut writes.streams, MAX_ANSWERING, &lives)?;
+        }
         Ok(swept)
+    }
+
+    /// Of what is still to be answered nothing will be known: for when no file is probed any more, and counting goes on.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn give_up_answers(&mut self) -> io::Result<()> {
+        let Some(writes) = &mut self.writes else { return Ok(()) };
+        // Who removes while walking may come by the same again.
+        let all: Vec<_> = writes.answering.iter().take(2 * MAX_ANSWERING).collect();
+        for entry in all {
+            let (key, answering) = entry.map_err(io::Error::other)?;
+            let streams = writes.streams.get(&key, 0).map_or(0, |streams| streams.0.open_streams());
+            if writes.answering.remove(&key).is_ok() {
+                let _ = writes.streams.remove(&key);
+                writes.lose(answering.0.asked_by(), answering.0.owed() + u64::from(streams));
+            }
+        }
+        Ok(())
     }
 
     /// How many sessions are known.
@@ -168,13 +259,28 @@ impl Uprobes {
         Ok(keys.len())
     }
 
-    /// What the kernel notes of the program.
+    /// What the kernel notes of each program.
     ///
     /// # Errors
     ///
     /// What reading /proc said.
-    pub fn statistics(&self) -> io::Result<ProgramStatistics> {
-        statistics_of(self.program.as_fd())
+    pub fn statistics(&self) -> io::Result<Vec<(&'static str, ProgramStatistics)>> {
+        let writes = self.writes.as_ref().map(|writes| (WRITES, &writes.program));
+        let programs = [(READS, &self.reads)].into_iter().chain(writes);
+        programs.map(|(name, program)| Ok((name, statistics_of(program.as_fd())?))).collect()
+    }
+}
+
+impl Writes {
+    /// As the program does it.
+    fn lose(&self, (process, slot): (ProcessKey, u32), requests: u64) {
+        let holds = self.processes.get(&slot, 0).is_ok_and(|holder| holder.0.key == process);
+        // An `Outcome` has those that are unanswered, and then those that are lost.
+        let lost = self.outcomes.values().get(slot as usize * OUTCOME_WORDS + 1);
+        if let (true, Some(lost), Some(mark)) = (holds, lost, self.marks.values().get(slot as usize)) {
+            lost.fetch_add(requests, Ordering::Relaxed);
+            mark.store(MARKED, Ordering::Release);
+        }
     }
 }
 
@@ -198,8 +304,8 @@ pub fn detach(links: Vec<Link>) {
     });
 }
 
-/// Relocates the program, and loads it.
-fn load(code: &[u8], map: impl Fn(&str) -> Option<i32>) -> Result<OwnedFd, LoadError> {
+/// Relocates a program, and loads it.
+fn load(code: &[u8], name: &str, map: impl Fn(&str) -> Option<i32>) -> Result<OwnedFd, LoadError> {
     let other = |error: &dyn std::error::Error| LoadError::Other(error.to_string());
     let mut object = Object::parse(code).map_err(|error| other(&error))?;
     let features = aya::features();
@@ -215,9 +321,9 @@ fn load(code: &[u8], map: impl Fn(&str) -> Option<i32>) -> Result<OwnedFd, LoadE
     object.relocate_maps(found, &sections).map_err(|error| other(&error))?;
     object.relocate_calls(&sections).map_err(|error| other(&error))?;
     object.sanitize_functions(features);
-    let program = object.programs.get(PROGRAM);
+    let program = object.programs.get(name);
     let function = program.and_then(|program| object.functions.get(&program.function_key()));
-    let function = function.ok_or_else(|| LoadError::Other(format!("the object has no program {PROGRAM}")))?;
+    let function = function.ok_or_else(|| LoadError::Other(format!("the object has no program {name}")))?;
     let load = |log: &mut [u8]| sys::load_for_uprobes((&object.license, function), types.as_fd(), log);
     load(&mut []).or_else(|_| {
         let mut log = vec![0; LOG_BYTES];

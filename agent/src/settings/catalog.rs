@@ -106,7 +106,7 @@ pub const ALL: [Setting; 17] = [
         "WHETHER",
         "SCOPE_HTTP_REQUESTS_TLS",
         "off",
-        "requests in TLS: off, auto, or auto,go (Go programs, too)",
+        "requests in TLS: off, or auto with ,go and ,responses",
     ),
     setting("max-processes", "NUMBER", "SCOPE_HTTP_REQUESTS_MAX_PROCESSES", "8192", "processes counted at a time"),
     setting(

@@ -134,8 +134,7 @@ impl<'a, L: Fn(&str) -> Option<String>> Values<'a, L> {
             ),
             max_processes: self.max_processes(),
             responses: self.one_of("responses", &[("auto", ResponseChoice::Auto), ("off", ResponseChoice::Off)]),
-            tls: self
-                .one_of("tls", &[("off", TlsChoice::Off), ("auto", TlsChoice::Auto), ("auto,go", TlsChoice::AutoGo)]),
+            tls: self.one_of("tls", &TlsChoice::WORDS),
             without_loop: false,
         }
     }

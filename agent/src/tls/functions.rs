@@ -31,7 +31,7 @@ const fn perhaps(function: Function) -> Function {
     Function { is_required: false, ..function }
 }
 
-const OPENSSL: [Function; 8] = [
+const OPENSSL: [Function; 10] = [
     call("SSL_read", Action::ReadEntry, Action::ReadEnd, 3),
     perhaps(call("SSL_read_ex", Action::ReadExEntry, Action::ReadExEnd, 4)),
     perhaps(call("SSL_read_early_data", Action::EarlyEntry, Action::EarlyEnd, 4)),
@@ -40,25 +40,31 @@ const OPENSSL: [Function; 8] = [
     mark("SSL_free", Action::Free),
     call("SSL_write", Action::WriteEntry, Action::WriteEnd, 3),
     perhaps(call("SSL_write_ex", Action::WriteExEntry, Action::WriteExEnd, 4)),
+    perhaps(call("SSL_write_ex2", Action::WriteEx2Entry, Action::WriteExEnd, 5)),
+    perhaps(call("SSL_sendfile", Action::FileEntry, Action::FileEnd, 5)),
 ];
 
-const GNUTLS: [Function; 5] = [
+const GNUTLS: [Function; 8] = [
     call("gnutls_record_recv", Action::ReadEntry, Action::ReadEnd, 3),
     mark("gnutls_handshake", Action::BeginUnlessKnown),
     // Before it, and of clients alone: what reads answers is no session.
     perhaps(mark("gnutls_server_name_set", Action::BeginClient)),
     mark("gnutls_deinit", Action::Free),
     call("gnutls_record_send", Action::WriteEntry, Action::WriteEnd, 3),
+    perhaps(call("gnutls_record_send2", Action::WriteEntry, Action::WriteEnd, 3)),
+    perhaps(call("gnutls_record_uncork", Action::AgainEntry, Action::AgainEnd, 1)),
+    perhaps(mark("gnutls_record_send_range", Action::WriteUnseen)),
 ];
 
 /// Go's linker leaves out what nobody calls: a program without it is no server.
 pub const GO_SERVER: &str = "crypto/tls.(*Conn).serverHandshake";
 
-const GO: [Function; 4] = [
+const GO: [Function; 5] = [
     call("crypto/tls.(*Conn).Read", Action::GoReadEntry, Action::GoReadEnd, 2),
     mark(GO_SERVER, Action::GoServer),
     perhaps(mark("crypto/tls.(*Conn).clientHandshake", Action::GoClient)),
     mark("crypto/tls.(*Conn).Close", Action::GoClose),
+    call("crypto/tls.(*Conn).Write", Action::GoWriteEntry, Action::GoWriteEnd, 2),
 ];
 
 /// By whose presence a kind is known.
@@ -71,8 +77,7 @@ pub fn wanted(kind: Kind, wanted: Wanted) -> impl Iterator<Item = &'static Funct
         Kind::GnuTls => &GNUTLS,
         Kind::Go => &GO,
     };
-    let writes = |function: &&Function| matches!(function.entry, Action::WriteEntry | Action::WriteExEntry);
-    all.iter().filter(move |function| wanted.writes || !writes(function))
+    all.iter().filter(move |function| wanted.writes || !function.entry.is_write())
 }
 
 /// Whether what this is called may be a library of a known kind: what it is, its functions say.

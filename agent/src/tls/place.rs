@@ -2,6 +2,8 @@
 
 use common::tls::action::{Action, cookie};
 
+use crate::tls::trouble::NotUnderstood;
+
 /// Where one probe stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -47,6 +49,7 @@ pub struct Wanted {
 pub struct Places {
     kind: Kind,
     places: Vec<Place>,
+    unanswered: Option<NotUnderstood>,
 }
 
 impl Places {
@@ -61,7 +64,26 @@ impl Places {
         };
         places.sort_by_key(|place| (rank(place.action), place.offset, place.action));
         places.dedup();
-        Self { kind, places }
+        Self { kind, places, unanswered: None }
+    }
+
+    /// The same without those at which an answer is written, and why.
+    #[must_use]
+    pub fn without_writes(mut self, why: NotUnderstood) -> Self {
+        self.places.retain(|place| !place.action.is_write());
+        Self { unanswered: Some(why), ..self }
+    }
+
+    /// Whether there are places at which an answer is written.
+    #[must_use]
+    pub fn has_writes(&self) -> bool {
+        self.places.iter().any(|place| place.action.is_write())
+    }
+
+    /// Why there are none, though they were wanted.
+    #[must_use]
+    pub const fn unanswered(&self) -> Option<&NotUnderstood> {
+        self.unanswered.as_ref()
     }
 
     /// Of the file.

@@ -65,12 +65,21 @@ fn join(
     (kind, asked): (Kind, Wanted),
     spots: impl Fn(&'static Function) -> Option<Result<(Spots, Spots), Why>>,
 ) -> Result<Places, NotUnderstood> {
-    let mut all = Vec::new();
+    let (mut all, mut unanswered) = (Vec::new(), None);
     for function in wanted(kind, asked) {
-        let (entries, ends) = match spots(function) {
-            Some(spots) => spots.map_err(|why| why.of(function.name))?,
-            None if function.is_required => return Err(Why::Missing.of(function.name)),
+        let spots = match spots(function) {
+            Some(spots) => spots,
+            None if function.is_required => Err(Why::Missing),
             None => continue,
+        };
+        let (entries, ends) = match spots {
+            Ok(spots) => spots,
+            // Requests are counted all the same.
+            Err(why) if function.entry.is_write() => {
+                unanswered = unanswered.or(Some(why.of(function.name)));
+                continue;
+            }
+            Err(why) => return Err(why.of(function.name)),
         };
         let entries = entries.into_iter().map(|spot| (spot, function.entry));
         let ends = ends.into_iter().filter_map(|spot| Some((spot, function.end?)));
@@ -79,7 +88,11 @@ fn join(
             all.push(Place { offset, action, depth });
         }
     }
-    Ok(Places::new(kind, all))
+    let places = Places::new(kind, all);
+    Ok(match unanswered {
+        Some(why) => places.without_writes(why),
+        None => places,
+    })
 }
 
 fn of_x86(functions: &Functions<'_>, function: &Function, symbol: Symbol) -> Result<(Spots, Spots), Why> {

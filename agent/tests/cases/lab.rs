@@ -199,10 +199,13 @@ impl Lab {
                     LoadError::NoUprobes => io::Error::new(io::ErrorKind::Unsupported, error),
                     error => io::Error::other(error),
                 })?;
-                let verified = uprobes.statistics()?.verified_instructions;
-                println!("verified instructions of tls: {verified}");
-                if verified > MOST_VERIFIED {
-                    return Err(io::Error::other(format!("more than {MOST_VERIFIED} verified instructions of tls")));
+                for (program, of) in uprobes.statistics()? {
+                    let verified = of.verified_instructions;
+                    println!("verified instructions of {program}: {verified}");
+                    if verified > MOST_VERIFIED {
+                        let text = format!("more than {MOST_VERIFIED} verified instructions of {program}");
+                        return Err(io::Error::other(text));
+                    }
                 }
                 uprobes
             }

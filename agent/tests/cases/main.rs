@@ -35,6 +35,7 @@ mod streams;
 mod tls;
 mod tls_calls;
 mod tls_lives;
+mod tls_responses;
 mod tls_sessions;
 mod transports;
 mod urgent;
@@ -42,7 +43,7 @@ mod urgent;
 use std::process::ExitCode;
 
 use agent::counting::tick::Probe as _;
-use agent::kernel::{Kernel, ProbeConfig, ResponseChoice};
+use agent::kernel::{Kernel, ProbeConfig, ResponseChoice, TlsChoice};
 use agent::settings::config::probe_of_variables;
 use lab::{Case, Lab};
 
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
     let half_answered = responses_joined::Old::open().expect("connections on loopback can be made");
     let old_http2 = old_http2::Old::open().expect("connections on loopback can be made");
     let config = probe_of_variables(|name| std::env::var(name).ok());
-    let kernel = match Kernel::load(ProbeConfig { responses: ResponseChoice::Auto, ..config }) {
+    let kernel = match Kernel::load(ProbeConfig { responses: ResponseChoice::Auto, tls: TlsChoice::ALL, ..config }) {
         Ok(kernel) => kernel,
         Err(error) if std::env::var_os("REQUIRE_PROBE").is_some() => {
             println!("the probe is required here: {error}\n0 passed, 1 failed");
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
         tls::cases(),
         tls_sessions::cases(),
         tls_lives::cases(),
+        tls_responses::cases(),
         reading::cases(),
         transports::cases(),
         kinds::cases(),

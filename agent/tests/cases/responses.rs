@@ -127,10 +127,13 @@ fn row(cases: &mut Vec<Case>, name: &str, request: &'static str, response: &'sta
     }));
 }
 
-pub fn cases() -> Vec<Case> {
+/// A name, a request, what is sent, and what that is.
+pub type Row = (&'static str, &'static str, &'static [u8], Seen);
+
+/// Responses to one request each.
+pub fn rows() -> Vec<Row> {
     use Method::{Connect, Get, Head, Post};
-    let mut cases = Vec::new();
-    let rows: &[(&str, &'static str, &'static [u8], Seen)] = &[
+    vec![
         ("one", GET, OK.as_bytes(), seen(&[(200, Get, 1)])),
         ("a status of no class", GET, b"HTTP/1.1 799 Odd\r\nContent-Length: 0\r\n\r\n", seen(&[(799, Get, 1)])),
         (
@@ -175,9 +178,14 @@ pub fn cases() -> Vec<Case> {
         ("cut in its body", GET, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", seen(&[(200, Get, 1)])),
         ("none", GET, b"", Seen { unanswered: 1, ..Seen::default() }),
         ("no response", GET, b"SSH-2.0-OpenSSH_9.2p1\r\n", Seen { lost: 1, ..Seen::default() }),
-    ];
-    for (name, request, response, expected) in rows {
-        row(&mut cases, name, request, response, expected);
+    ]
+}
+
+pub fn cases() -> Vec<Case> {
+    use Method::{Get, Head};
+    let mut cases = Vec::new();
+    for (name, request, response, expected) in rows() {
+        row(&mut cases, name, request, response, &expected);
     }
     for count in [2_usize, 16, 17, 64, 65, 1000] {
         let unknown = count.saturating_sub(16) as u64;

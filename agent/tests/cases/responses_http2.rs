@@ -35,8 +35,8 @@ fn other(length: u8) -> Vec<u8> {
 
 /// What it is, how many streams are open, what the client and then the server sends, the statuses, and how many streams go
 /// without.
-struct Row {
-    name: &'static str,
+pub struct Row {
+    pub name: &'static str,
     streams: u32,
     more: Vec<u8>,
     frames: Vec<Vec<u8>>,
@@ -51,20 +51,51 @@ fn row(name: &'static str, streams: u32, frames: Vec<Vec<u8>>, statuses: &[(u32,
 }
 
 pub fn cases() -> Vec<Case> {
-    let rows = [tables(), frames(), ends()].into_iter().flatten();
-    rows.flat_map(|row| [usize::MAX, 1].map(|cut| of_row(&row, cut))).chain(methods()).collect()
+    let rows = rows().into_iter().flat_map(|row| [usize::MAX, 1].map(|cut| of_row(&row, cut))).chain(methods());
+    rows.chain([cannot_be_followed()]).collect()
+}
+
+/// Those that were open are lost, and no more than that when the connection ends; so is one that opens then.
+fn cannot_be_followed() -> Case {
+    let expected = Seen { lost: 3, ..Seen::default() };
+    case("HTTP/2: what cannot be followed", 3, expected, || {
+        let (mut client, mut server) = loopback()?;
+        let requests = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &whole(1, REQUEST), &whole(3, REQUEST)].concat();
+        for (request, response) in [(requests, frame(CONTINUATION, 4, 1, b"")), (whole(5, REQUEST), whole(5, &[0x88]))]
+        {
+            client.write_all(&request)?;
+            server.read_exact(&mut vec![0; request.len()])?;
+            server.write_all(&response)?;
+        }
+        finish(client, server)
+    })
+}
+
+pub fn rows() -> Vec<Row> {
+    [tables(), frames(), ends()].into_iter().flatten().collect()
+}
+
+impl Row {
+    /// How many requests that is, and what of them.
+    pub fn expected(&self) -> (u64, Seen) {
+        let by_status = self.statuses.iter().map(|(status, count)| (*status, Get, *count)).collect();
+        (self.streams.into(), Seen { by_status, unanswered: self.unanswered, ..Seen::default() })
+    }
+
+    /// What the client sends, at once and then, and what the server sends.
+    pub fn bytes(&self) -> ([Vec<u8>; 2], Vec<u8>) {
+        let requests = (0..self.streams).flat_map(|index| whole(2 * index + 1, REQUEST));
+        let requests = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat().into_iter().chain(requests).collect();
+        ([requests, self.more.clone()], self.frames.concat())
+    }
 }
 
 fn of_row(row: &Row, cut: usize) -> Case {
     let name = format!("HTTP/2: {}{}", row.name, if cut == 1 { ", byte by byte" } else { "" });
-    let by_status = row.statuses.iter().map(|(status, count)| (*status, Get, *count)).collect();
-    let expected = Seen { by_status, unanswered: row.unanswered, ..Seen::default() };
-    let requests = (0..row.streams).flat_map(|index| whole(2 * index + 1, REQUEST));
-    let requests: Vec<u8> = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat().into_iter().chain(requests).collect();
-    let (more, sent) = (row.more.clone(), row.frames.concat());
-    case(&name, row.streams.into(), expected, move || {
+    let ((requests, expected), (asked, sent)) = (row.expected(), row.bytes());
+    case(&name, requests, expected, move || {
         let (mut client, mut server) = loopback()?;
-        for bytes in [requests, more] {
+        for bytes in asked {
             client.write_all(&bytes)?;
             server.read_exact(&mut vec![0; bytes.len()])?;
         }

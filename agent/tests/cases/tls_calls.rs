@@ -1,4 +1,4 @@
-//! Functions that are called, and keep registers and stack, as those of TLS libraries and of Go are: what they "read" the case
+//! Functions that are called, and keep registers and stack, as those of TLS libraries and of Go are: what they "read" and "write" the case
 //! says. They are in this binary, so that cases need nothing beside it on any kernel.
 #![expect(unsafe_code, reason = "functions in assembly, whose instructions' places are known")]
 
@@ -19,7 +19,7 @@ pub type Within = extern "C" fn(*mut c_void) -> i64;
 macro_rules! functions {
     (
         reads: [$($read:ident $read_within:ident $read_end:ident),*]
-        go: [$go_read:ident $go_entry:ident $go_end:ident]
+        go: [$($go_read:ident $go_entry:ident $go_end:ident),*]
         marks: [$($mark:ident),*]
         go_marks: [$($go_mark:ident $go_place:ident),*]
     ) => {
@@ -31,12 +31,12 @@ macro_rules! functions {
                 ".globl ", stringify!($read_within), "\n", stringify!($read_within), ":\n nop\n pop rbx\n",
                 ".globl ", stringify!($read_end), "\n", stringify!($read_end), ":\n ret\n"
             ),)*
-            concat!(
+            $(concat!(
                 ".globl ", stringify!($go_read), "\n", stringify!($go_read),
                 ":\n push rbx\n push r14\n mov rax, rdi\n mov rbx, rsi\n mov r14, rcx\n",
                 ".globl ", stringify!($go_entry), "\n", stringify!($go_entry), ":\n nop\n mov rax, rdx\n",
                 ".globl ", stringify!($go_end), "\n", stringify!($go_end), ":\n nop\n pop r14\n pop rbx\n ret\n"
-            ),
+            ),)*
             $(concat!(".globl ", stringify!($mark), "\n", stringify!($mark), ":\n .byte 0x0f, 0x1f, 0x44, 0, 0\n ret\n"),)*
             $(concat!(
                 ".globl ", stringify!($go_mark), "\n", stringify!($go_mark), ":\n mov rax, rdi\n",
@@ -51,11 +51,11 @@ macro_rules! functions {
                 ".globl ", stringify!($read_within), "\n", stringify!($read_within), ":\n nop\n ldp x29, x30, [sp], #16\n",
                 ".globl ", stringify!($read_end), "\n", stringify!($read_end), ":\n ret\n"
             ),)*
-            concat!(
+            $(concat!(
                 ".globl ", stringify!($go_read), "\n", stringify!($go_read), ":\n str x28, [sp, #-16]!\n mov x28, x3\n",
                 ".globl ", stringify!($go_entry), "\n", stringify!($go_entry), ":\n nop\n mov x0, x2\n",
                 ".globl ", stringify!($go_end), "\n", stringify!($go_end), ":\n nop\n ldr x28, [sp], #16\n ret\n"
-            ),
+            ),)*
             $(concat!(".globl ", stringify!($mark), "\n", stringify!($mark), ":\n nop\n ret\n"),)*
             $(concat!(
                 ".globl ", stringify!($go_mark), "\n", stringify!($go_mark), ":\n nop\n",
@@ -69,9 +69,11 @@ macro_rules! functions {
                 static $read_within: u8;
                 static $read_end: u8;
             )*
-            fn $go_read(session: u64, buffer: *const u8, length: i64, goroutine: u64) -> i64;
-            static $go_entry: u8;
-            static $go_end: u8;
+            $(
+                fn $go_read(session: u64, buffer: *const u8, length: i64, goroutine: u64) -> i64;
+                static $go_entry: u8;
+                static $go_end: u8;
+            )*
             $(fn $mark(session: u64);)*
             $(fn $go_mark(session: u64); static $go_place: u8;)*
         }
@@ -82,10 +84,14 @@ functions! {
     reads: [
         lab_read lab_read_within lab_read_end,
         lab_read_ex lab_read_ex_within lab_read_ex_end,
-        lab_early lab_early_within lab_early_end
+        lab_early lab_early_within lab_early_end,
+        lab_write lab_write_within lab_write_end,
+        lab_write_ex lab_write_ex_within lab_write_ex_end,
+        lab_file lab_file_within lab_file_end,
+        lab_uncork lab_uncork_within lab_uncork_end
     ]
-    go: [lab_go_read lab_go_entry lab_go_end]
-    marks: [lab_begin_server, lab_begin_client, lab_begin_unless_known, lab_free]
+    go: [lab_go_read lab_go_entry lab_go_end, lab_go_write lab_go_write_entry lab_go_write_end]
+    marks: [lab_unseen, lab_begin_server, lab_begin_client, lab_begin_unless_known, lab_free]
     go_marks: [
         lab_go_server lab_go_server_place,
         lab_go_client lab_go_client_place,
@@ -177,6 +183,65 @@ impl Session {
         unsafe { lab_early(self.0, bytes.as_ptr(), length, &raw mut length, as_told, number(result)) };
     }
 
+    /// As `SSL_write`, which takes all bytes.
+    pub fn write(self, bytes: &[u8]) {
+        self.write_returning(bytes, bytes.len() as i64);
+    }
+
+    /// The same, with another result.
+    pub fn write_returning(self, bytes: &[u8], result: i64) {
+        self.write_within(bytes, as_told, number(result));
+    }
+
+    /// The same, whose result is what it calls before it returns.
+    pub fn write_within(self, bytes: &[u8], within: Within, with: *mut c_void) {
+        let size = bytes.len() as u64;
+        // SAFETY: it calls `within`, and does nothing else.
+        unsafe { lab_write(self.0, bytes.as_ptr(), size, null_mut(), within, with) };
+    }
+
+    /// As `SSL_write`, of memory that nobody has.
+    pub fn write_at_nothing(self, length: usize) {
+        const NOWHERE: *const u8 = std::ptr::without_provenance(8);
+        // SAFETY: it calls what returns at once; nothing reads the bytes but the probe, which asks the kernel.
+        unsafe { lab_write(self.0, NOWHERE, length as u64, null_mut(), as_told, number(length as i64)) };
+    }
+
+    /// As `SSL_write_ex`, which stores how many bytes it took.
+    pub fn write_ex(self, bytes: &[u8]) {
+        self.write_ex_within(bytes, as_told, number(1));
+    }
+
+    pub fn write_ex_within(self, bytes: &[u8], within: Within, with: *mut c_void) {
+        let mut length = bytes.len() as u64;
+        // SAFETY: as above.
+        unsafe { lab_write_ex(self.0, bytes.as_ptr(), length, &raw mut length, within, with) };
+    }
+
+    /// As `SSL_sendfile`, which takes so many bytes.
+    pub fn send_file(self, length: i64) {
+        // SAFETY: as above.
+        unsafe { lab_file(self.0, std::ptr::null(), 0, null_mut(), as_told, number(length)) };
+    }
+
+    /// As `gnutls_record_uncork`, which calls this.
+    pub fn uncork(self, within: Within, with: *mut c_void) {
+        // SAFETY: it calls `within`, and does nothing else.
+        unsafe { lab_uncork(self.0, std::ptr::null(), 0, null_mut(), within, with) };
+    }
+
+    /// As a function that writes what nobody sees.
+    pub fn write_unseen(self) {
+        // SAFETY: it does nothing.
+        unsafe { lab_unseen(self.0) }
+    }
+
+    /// As Go's `Write`, in this goroutine.
+    pub fn go_write(self, bytes: &[u8], goroutine: u64) {
+        // SAFETY: it does nothing.
+        unsafe { lab_go_write(self.0, bytes.as_ptr(), bytes.len() as i64, goroutine) };
+    }
+
     /// As Go's `Read`, in this goroutine.
     pub fn go_read(self, bytes: &[u8], goroutine: u64) {
         // SAFETY: it does nothing.
@@ -205,6 +270,17 @@ pub fn of_actions(wanted: impl Fn(Action) -> bool) -> io::Result<Library> {
         (within(&raw const lab_read_ex_within), Action::ReadExEnd),
         (at(lab_early as *const u8), Action::EarlyEntry),
         (at(&raw const lab_early_end), Action::EarlyEnd),
+        (at(lab_write as *const u8), Action::WriteEntry),
+        (within(&raw const lab_write_within), Action::WriteEnd),
+        (at(lab_write_ex as *const u8), Action::WriteExEntry),
+        (at(&raw const lab_write_ex_end), Action::WriteExEnd),
+        (at(lab_file as *const u8), Action::FileEntry),
+        (at(&raw const lab_file_end), Action::FileEnd),
+        (at(lab_uncork as *const u8), Action::AgainEntry),
+        (at(&raw const lab_uncork_end), Action::AgainEnd),
+        (at(lab_unseen as *const u8), Action::WriteUnseen),
+        (at(&raw const lab_go_write_entry), Action::GoWriteEntry),
+        (at(&raw const lab_go_write_end), Action::GoWriteEnd),
         (at(lab_begin_server as *const u8), Action::BeginServer),
         (at(lab_begin_client as *const u8), Action::BeginClient),
         (at(lab_begin_unless_known as *const u8), Action::BeginUnlessKnown),

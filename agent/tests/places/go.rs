@@ -12,12 +12,13 @@ use crate::machine::ALL;
 use crate::made::{ARM64, FIRST, LOADED, Made, STEP};
 
 const TABLE: u64 = LOADED + 0xa_0000;
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "_rt0_amd64_linux",
     "crypto/tls.(*Conn).Read",
     "crypto/tls.(*Conn).Close",
     "crypto/tls.(*Conn).serverHandshake",
     "crypto/tls.(*Conn).clientHandshake",
+    "crypto/tls.(*Conn).Write",
 ];
 
 /// The table of functions that Go's runtime reads: one at each step of the text.
@@ -71,7 +72,9 @@ fn expected(entry: u64, end: u64) -> Vec<Place> {
     let place = |function: u64, into: u64, action| Place { offset: FIRST + function * STEP + into, action, depth: 0 };
     vec![
         place(1, end, Action::GoReadEnd),
+        place(5, end, Action::GoWriteEnd),
         place(1, entry, Action::GoReadEntry),
+        place(5, entry, Action::GoWriteEntry),
         place(2, entry, Action::GoClose),
         place(3, entry, Action::GoServer),
         place(4, entry, Action::GoClient),

@@ -34,13 +34,14 @@ const LIBRARIES: &str =
 #[test]
 fn openssl_has_all_of_its_functions() {
     use Action::{
-        BeginClient, BeginServer, EarlyEnd, EarlyEntry, Free, ReadEnd, ReadEntry, ReadExEnd, ReadExEntry, WriteEnd,
-        WriteEntry, WriteExEnd, WriteExEntry,
+        BeginClient, BeginServer, EarlyEnd, EarlyEntry, FileEnd, FileEntry, Free, ReadEnd, ReadEntry, ReadExEnd,
+        ReadExEntry, WriteEnd, WriteEntry, WriteExEnd, WriteExEntry,
     };
     let path = format!("{LIBRARIES}/libssl.so.3");
     let reads =
         [ReadEntry, ReadEnd, ReadExEntry, ReadExEnd, BeginServer, BeginClient, Free, EarlyEntry, EarlyEnd].to_vec();
-    let all = [&reads[..4], &[WriteEntry, WriteEnd, WriteExEntry, WriteExEnd], &reads[4..]].concat();
+    let writes = [WriteEntry, WriteEnd, WriteExEntry, WriteExEnd];
+    let all = [&reads[..4], &writes, &reads[4..], &[FileEntry, FileEnd]].concat();
     for (wanted, expected) in [(Wanted::default(), reads), (ALL, all)] {
         let Some(found) = of(&path, wanted) else { return };
         let (kind, places) = found.unwrap();
@@ -50,12 +51,15 @@ fn openssl_has_all_of_its_functions() {
 
 #[test]
 fn gnutls_is_followed_to_where_it_hands_over() {
-    use Action::{BeginUnlessKnown, Free, ReadEnd, ReadEntry, WriteEnd, WriteEntry};
+    use Action::{AgainEnd, AgainEntry, BeginUnlessKnown, Free, ReadEnd, ReadEntry, WriteEnd, WriteEntry, WriteUnseen};
     let Some(found) = of(&format!("{LIBRARIES}/libgnutls.so.30"), ALL) else { return };
     let (kind, places) = found.unwrap();
     assert_eq!(
         (kind, actions(&places)),
-        (Kind::GnuTls, vec![ReadEntry, ReadEnd, WriteEntry, WriteEnd, BeginUnlessKnown, Free])
+        (
+            Kind::GnuTls,
+            vec![ReadEntry, ReadEnd, WriteEntry, WriteEnd, BeginUnlessKnown, Free, WriteUnseen, AgainEntry, AgainEnd]
+        )
     );
     let ends = places.iter().filter(|place| place.action == ReadEnd).count();
     assert!(ends > 1, "those of the function to which it hands over are missing: {places:#x?}");

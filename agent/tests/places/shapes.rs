@@ -166,3 +166,23 @@ fn a_function_that_is_not_there_has_a_name() {
     let missing = places(&bytes.as_slice(), Wanted::default()).unwrap_err();
     assert_eq!(missing.to_string(), "SSL_set_accept_state is missing");
 }
+
+/// Requests are counted all the same, and it is said why their responses are not.
+#[test]
+fn without_what_writes_there_are_places_that_read() {
+    let writes = Wanted { writes: true, ..Wanted::default() };
+    for (code, why) in [(None, Some("SSL_write is missing")), (Some(&[0x0f, 0x0b]), Some("SSL_write never returns"))] {
+        let mut made = Made::openssl(&[0x53, 0x5b, 0xc3]);
+        code.map(|code: &[u8; 2]| made.function("SSL_write", code));
+        // One that is understood is of no use alone.
+        made.function("SSL_write_ex", &[0x53, 0x5b, 0xc3]);
+        let (found, reads) = (made.bytes(), Wanted::default());
+        let (found, reads) = (places(&found.as_slice(), writes).unwrap(), places(&found.as_slice(), reads).unwrap());
+        assert_eq!(found.unanswered().map(ToString::to_string).as_deref(), why);
+        assert_eq!((found.as_slice(), found.has_writes()), (reads.as_slice(), false));
+    }
+    let mut made = Made::openssl(&[0x53, 0x5b, 0xc3]);
+    made.function("SSL_write", &[0x53, 0x5b, 0xc3]);
+    let found = places(&made.bytes().as_slice(), writes).unwrap();
+    assert_eq!((found.unanswered(), found.has_writes()), (None, true));
+}

@@ -86,7 +86,7 @@ impl Probe {
     /// Loads and attaches it.
     pub fn load() -> Result<Self, LoadError> {
         let config = probe_of_variables(|name| std::env::var(name).ok());
-        let config = ProbeConfig { responses: ResponseChoice::Auto, tls: TlsChoice::AutoGo, ..config };
+        let config = ProbeConfig { responses: ResponseChoice::Auto, tls: TlsChoice::ALL, ..config };
         Ok(Self { kernel: Kernel::load(config)?, last: Reading::default(), untold: [0; Untold::COUNT] })
     }
 

@@ -52,12 +52,22 @@ fn serve(session: &mut Session, reads: bool) -> Result<()> {
         if ($https) {{ set $plain ""; }}
         access_log {folder}/nginx.log pid {condition};
         access_log {folder}/tls.log connection if=$https;
+        location = /204 {{ return 204; }}
+        location = /301 {{ return 301 /; }}
+        location = /404 {{ return 404; }}
+        location = /503 {{ return 503; }}
         "#
     );
     let nginx = Nginx::start(session, &listen)?;
     if reads {
         session.read_tls("nginx", nginx.process.pid())?;
         h2load(session, 2000, "-c 10 -m 8 --h1", &format!("https://127.0.0.1:{port}/"))?;
+        for flags in ["--http1.1", "--http1.1 --head", "--http2", "--http2 --head"] {
+            let paths = ["", "204", "301", "404", "503"].map(|path| format!("https://127.0.0.1:{port}/{path}"));
+            let client =
+                Tool::new("curl")?.args("--silent --show-error --insecure --noproxy * --max-time 60").args(flags);
+            session.run(paths.iter().fold(client, |client, url| client.args("--output /dev/null").arg(url)))?;
+        }
         let file = fake_file(session, 100_000)?;
         session.run(
             curl()?

@@ -1,4 +1,4 @@
-//! Requests in TLS: what servers say that they received is what their libraries handed to them.
+//! Requests in TLS: what servers say that they received is what their libraries handed to them, and each is answered as its client saw.
 
 use std::path::PathBuf;
 
@@ -73,7 +73,9 @@ pub fn haproxy(session: &mut Session) -> Result<()> {
     let sent = load(session, haproxy.port, (true, true))?;
     session.sent(2 * sent);
     let requests = haproxy.at_rest()?.requests;
+    let pid = haproxy.process.pid();
     haproxy.finish(session, requests)?;
+    session.expect_answers(pid, 200);
     nginx.finish(session)?;
     Ok(())
 }
@@ -88,7 +90,10 @@ fn program(
     session.read_tls(&program.process.name.clone(), program.process.pid())?;
     let sent = load(session, program.port, how)?;
     session.sent(sent);
-    program.finish(session).map(drop)
+    let pid = program.process.pid();
+    program.finish(session)?;
+    session.expect_answers(pid, 200);
+    Ok(())
 }
 
 pub fn python(session: &mut Session) -> Result<()> {

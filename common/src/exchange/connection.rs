@@ -203,6 +203,12 @@ impl Exchange {
         if is_over { self.take() } else { None }
     }
 
+    /// How many requests of HTTP/1 are not answered to the end.
+    #[must_use]
+    pub const fn owed(&self) -> u32 {
+        self.waiting.len() + (self.status != 0) as u32
+    }
+
     /// The response that lasts until the connection's end, where that will not be seen.
     #[inline(always)]
     pub fn unfinished(&mut self) -> Option<Answer> {

@@ -1,4 +1,4 @@
-//! What is noted of a Unix connection's requests until its responses are read. PURE.
+//! What is noted of requests until something of their responses is seen, by others than who reads requests. PURE.
 //!
 //! Requests and responses of a Unix connection are read under two locks, those of its two ends. So who reads requests leaves here what
 //! they were; who reads responses takes it, and alone writes `taken`, `unkept_taken` and `breaks_taken`. Numbers only grow.
@@ -6,12 +6,12 @@
 use crate::maps::ProcessKey;
 
 /// How many requests are kept until the next response is read; of further ones it is known that they came.
-pub const NOTED: u32 = 16;
+const NOTED: usize = 16;
 
 /// Requests that were read and not yet taken note of by who reads responses. Fresh storage is zeroed.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Inbox {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inbox<const KEPT: usize = NOTED> {
     /// Who counted the latest request.
     pub process: ProcessKey,
     /// That process's slot.
@@ -34,18 +34,44 @@ pub struct Inbox {
     pub closed_ns: u64,
     /// The socket that asked is closed: 1, else 0.
     pub asker_closed: u64,
-    requests: [u32; NOTED as usize],
-    times: [u64; NOTED as usize],
+    requests: [u32; KEPT],
+    times: [u64; KEPT],
 }
 
 const _: () = assert!(size_of::<Inbox>() <= 288);
 
-impl Inbox {
+impl<const KEPT: usize> Default for Inbox<KEPT> {
+    fn default() -> Self {
+        Self {
+            process: ProcessKey::default(),
+            slot: 0,
+            decides: 0,
+            pushed: 0,
+            taken: 0,
+            unkept: 0,
+            unkept_taken: 0,
+            breaks: 0,
+            breaks_taken: 0,
+            closed_ns: 0,
+            asker_closed: 0,
+            requests: [0; KEPT],
+            times: [0; KEPT],
+        }
+    }
+}
+
+impl<const KEPT: usize> Inbox<KEPT> {
+    /// How many requests are kept.
+    pub const KEPT: u32 = {
+        assert!(KEPT.is_power_of_two());
+        KEPT as u32
+    };
+
     /// Whether one more is kept. Behind one that was not, none is until that was taken note of: they stay in their order.
     #[inline(always)]
     #[must_use]
     pub const fn keeps(&self) -> bool {
-        self.unkept == self.unkept_taken && self.pushed.wrapping_sub(self.taken) < NOTED as u64
+        self.unkept == self.unkept_taken && self.pushed.wrapping_sub(self.taken) < Self::KEPT as u64
     }
 
     /// Writes down what is kept next. It counts once `pushed` is written.
@@ -69,7 +95,7 @@ impl Inbox {
 
     #[inline(always)]
     const fn place(index: u64) -> usize {
-        (index & (NOTED as u64 - 1)) as usize
+        (index & (Self::KEPT as u64 - 1)) as usize
     }
 }
 
@@ -99,17 +125,17 @@ mod tests {
 
     #[test]
     fn kept_in_their_order_and_the_rest_is_counted() {
-        let mut inbox = Inbox::default();
+        let mut inbox: Inbox = Inbox::default();
         for round in 0..3 {
             let first = 100 * round;
             (first..first + 20).for_each(|request| push(&mut inbox, request));
-            assert_eq!(take(&mut inbox, first..first + NOTED), 20 - u64::from(NOTED), "{round}");
+            assert_eq!(take(&mut inbox, first..first + NOTED as u32), 20 - NOTED as u64, "{round}");
         }
     }
 
     #[test]
     fn none_is_kept_behind_one_that_was_not() {
-        let mut inbox = Inbox::default();
+        let mut inbox: Inbox = Inbox::default();
         (0..17).for_each(|request| push(&mut inbox, request));
         inbox.taken = 8;
         push(&mut inbox, 17);

@@ -10,7 +10,7 @@ mod waiting;
 pub use crate::http2::UNTOLD;
 pub use asked::Asked;
 pub use connection::{Answer, Exchange};
-pub use inbox::{Inbox, NOTED};
+pub use inbox::Inbox;
 pub use streams::{Displaced, KEPT, Streams};
 pub use untold::Untold;
 pub use waiting::{WAITING, Waiting};

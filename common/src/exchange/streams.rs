@@ -29,8 +29,8 @@ pub struct Streams {
     guessed: [u32; 2],
     /// One of these, or between them, that was answered; 0 for none.
     confirmed: u32,
-    /// Always zero; keeps the struct free of undefined bytes.
-    reserved: u32,
+    /// What is sent cannot be followed any more: 1, else 0.
+    is_lost: u32,
     /// Which stream has a place; 0 for none.
     ids: [u32; KEPT as usize],
     /// Its final status and its request's method.
@@ -204,11 +204,35 @@ impl Streams {
         if status == 0 { None } else { Some(Answer { status, asked, started_ns }) }
     }
 
+    /// What is sent cannot be followed any more; returns how many streams' responses will not be known, as those of all that open
+    /// from now on.
+    #[inline(always)]
+    pub const fn lose(&mut self) -> u32 {
+        self.is_lost = 1;
+        self.close()
+    }
+
+    /// What was sent could not be followed to its end.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_lost(&self) -> bool {
+        self.is_lost != 0
+    }
+
     /// The next of the streams that are kept, when the connection has ended.
     #[inline(always)]
     pub fn drain(&mut self, index: u32) -> Option<Displaced> {
+        if self.is_lost != 0 {
+            return None;
+        }
         let id = self.ids.get((index & (KEPT - 1)) as usize).copied().unwrap_or(0);
         if id == 0 { None } else { self.take(id) }
+    }
+
+    /// How many streams are open.
+    #[must_use]
+    pub const fn open_streams(&self) -> u32 {
+        self.outstanding
     }
 
     /// Nothing more is known of the streams that are open; returns how many were, beside those that were drained.

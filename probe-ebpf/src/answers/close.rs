@@ -1,24 +1,17 @@
 //! The end of a connection that carried a request.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
-use common::exchange::{Exchange, Inbox, KEPT, Streams};
 
-use super::{count, inbox, maps};
+use super::finish::finish;
+use super::maps::Inbox;
+use super::{inbox, maps};
 use crate::kernel::{constant, member, offset, without_preemption};
-use crate::repeat::{Round, repeat};
 use crate::socket::{IPPROTO_TCP, is_unix_socket, unix_peer};
 
 /// States of a TCP socket (`include/net/tcp_states.h`) in which it sends no more.
 const TCP_FIN_WAIT1: i32 = 4;
 const TCP_CLOSE: i32 = 7;
 const TCP_LAST_ACK: i32 = 9;
-
-struct Drain {
-    exchange: *mut Exchange,
-    streams: *mut Streams,
-    now_ns: u64,
-    unanswered: u32,
-}
 
 #[inline(always)]
 pub(crate) fn state_changed(socket: *const u8, state: i32) {
@@ -36,23 +29,6 @@ fn ended(socket: *const u8) -> Option<()> {
     // SAFETY: no arguments.
     finish(exchange, socket, unsafe { bpf_ktime_get_ns() });
     Some(())
-}
-
-/// Nothing more is answered, since `now_ns`.
-#[inline(always)]
-fn finish(exchange: &mut Exchange, socket: *const u8, now_ns: u64) {
-    let (last, mut unanswered) = exchange.close();
-    if let Some(last) = last {
-        count::answer(exchange, &last, now_ns);
-    }
-    if let Some(streams) = maps::streams(socket) {
-        let mut drain = Drain { exchange, streams, now_ns, unanswered: 0 };
-        repeat::<Drain>(KEPT, &mut drain);
-        unanswered += drain.unanswered + streams.close();
-    }
-    if unanswered > 0 {
-        count::add_outcome(exchange, unanswered, 0);
-    }
 }
 
 /// A Unix socket is being closed: the one that answers, or the one that asks.
@@ -86,21 +62,4 @@ fn unix_ended(inbox: &mut Inbox, socket: *const u8, now_ns: u64) -> u64 {
     inbox::take(inbox, exchange, socket, exchange.next);
     finish(exchange, socket, now_ns);
     0
-}
-
-impl Round for Drain {
-    type Context = Self;
-
-    #[inline(always)]
-    fn round(index: u64, drain: &mut Self) -> bool {
-        // SAFETY: the connection's.
-        let (exchange, streams) = unsafe { (&mut *drain.exchange, &mut *drain.streams) };
-        let Some(stream) = streams.drain(index as u32) else { return true };
-        if let Some(answer) = streams.end(stream) {
-            count::answer(exchange, &answer, drain.now_ns);
-        } else {
-            drain.unanswered += 1;
-        }
-        true
-    }
 }

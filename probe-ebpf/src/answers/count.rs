@@ -7,7 +7,7 @@ use common::maps::ProcessKey;
 use common::series::{self, MAX_SERIES, Series, StreamKey};
 use common::stream::Phase;
 
-use super::maps::{self, DISPLACED, FREE_SERIES, OUTCOMES, SERIES, VALUES};
+use super::counted::{self, DISPLACED, FREE_SERIES, OUTCOMES, SERIES, VALUES};
 use crate::kernel::{add, bounded, constant};
 use crate::maps::PROCESSES;
 
@@ -15,15 +15,15 @@ use crate::maps::PROCESSES;
 #[inline(never)]
 pub(super) fn answer(exchange: &mut Exchange, answer: &Answer, now_ns: u64) -> u32 {
     if !holds_slot(exchange) {
-        maps::count_untold(Untold::Process, 1);
+        counted::count_untold(Untold::Process, 1);
         return 0;
     }
     if answer.status == UNTOLD {
-        maps::count_untold(Untold::Status, 1);
+        counted::count_untold(Untold::Status, 1);
     }
     let key = series::key(exchange.slot, answer);
     let Some(value) = value_of(exchange, key) else {
-        maps::count_untold(Untold::SeriesFull, 1);
+        counted::count_untold(Untold::SeriesFull, 1);
         add_outcome(exchange, 0, 1);
         return 0;
     };
@@ -35,7 +35,7 @@ pub(super) fn answer(exchange: &mut Exchange, answer: &Answer, now_ns: u64) -> u
                 phase if phase >= Phase::Preface => Untold::Streams,
                 _ => Untold::Pipeline,
             };
-            maps::count_untold(cause, 1);
+            counted::count_untold(cause, 1);
         }
     } else {
         let took_ns = now_ns - answer.started_ns;
@@ -45,7 +45,7 @@ pub(super) fn answer(exchange: &mut Exchange, answer: &Answer, now_ns: u64) -> u
         }
         add(&mut value.sum_ns, took_ns);
     }
-    maps::mark_series(exchange.series);
+    counted::mark_series(exchange.series);
     0
 }
 
@@ -126,7 +126,7 @@ pub(super) fn lost(exchange: &Exchange, count: u32) {
 #[inline(always)]
 pub(super) fn lose(exchange: &mut Exchange, cause: Untold) {
     let lost = exchange.lose();
-    maps::count_untold(cause, 1);
+    counted::count_untold(cause, 1);
     add_outcome(exchange, 0, lost);
     if let Some(last) = exchange.answered() {
         answer(exchange, &last, 0);

@@ -6,7 +6,7 @@ use common::exchange::{Exchange, Streams, Untold};
 use common::maps::Version;
 use core::ptr::{from_mut, from_ref, null_mut};
 
-use super::{count, guess, inbox, maps};
+use super::{count, counted, guess, maps, unix_inbox};
 use crate::kernel::constant;
 use crate::noted::{self, Request};
 use crate::reader::Job;
@@ -62,7 +62,7 @@ fn decide_by_answer(connection: &mut Connection, socket: *const u8) -> u64 {
         return 0;
     }
     let decision = if is_unix(socket) {
-        inbox::decision(socket)
+        unix_inbox::decision(socket)
     } else {
         maps::exchange(socket).and_then(|exchange| exchange.decision())
     };
@@ -77,7 +77,7 @@ fn note_read(connection: &mut Connection, job: &Job, socket: *const u8, sent: u3
         return guess::expect(connection, job, socket, sent);
     }
     if is_unix(socket) {
-        return inbox::note(connection, job, socket);
+        return unix_inbox::note(connection, job, socket);
     }
     if job.noted.count != 0 {
         expect(connection, job, socket, sent);
@@ -91,7 +91,7 @@ fn note_read(connection: &mut Connection, job: &Job, socket: *const u8, sent: u3
 #[inline(never)]
 fn note_loss(socket: *const u8) -> u64 {
     if is_unix(socket) {
-        return inbox::note_break(socket);
+        return unix_inbox::note_break(socket);
     }
     lose(socket);
     0
@@ -108,7 +108,7 @@ fn lose(socket: *const u8) {
 fn expect(connection: &Connection, job: &Job, socket: *const u8, sent: u32) {
     let total = job.noted.count;
     let Some(exchange) = maps::exchange_made(socket) else {
-        maps::count_untold(Untold::StorageFull, total.into());
+        counted::count_untold(Untold::StorageFull, total.into());
         count::add_outcome_of(connection.slot, connection.process, (0, total));
         return;
     };
@@ -119,7 +119,7 @@ fn expect(connection: &Connection, job: &Job, socket: *const u8, sent: u32) {
     let mut streams = null_mut();
     if job.requests[Version::Http2 as usize] != 0 {
         let Some(made) = maps::streams_made(socket) else {
-            maps::count_untold(Untold::StorageFull, total.into());
+            counted::count_untold(Untold::StorageFull, total.into());
             count::lost(exchange, total);
             return;
         };

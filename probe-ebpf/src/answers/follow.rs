@@ -9,8 +9,9 @@ use core::marker::PhantomData;
 use core::ptr::{from_mut, null_mut};
 
 use super::count;
-use super::maps::{self, DISPLACED};
-use crate::reader::{Fill, Job, JobSource, MAX_TURNS, job};
+use super::counted::{self, DISPLACED};
+use super::maps::{self, Owner};
+use crate::reader::{Fill, Job, JobSource, MAX_TURNS};
 use crate::repeat::{Round, repeat};
 
 /// Statuses below are not the answer yet, or that of a tunnel.
@@ -18,11 +19,8 @@ const FIRST_FINAL: u32 = 200;
 
 /// Bytes of a stream of responses.
 pub(crate) trait Bytes {
-    /// What this program works with, and no other one at the same time: where bytes are received, the receive hook's.
-    #[inline(always)]
-    fn job<'a>() -> Option<&'a mut Job> {
-        job()
-    }
+    /// What this program works with, and no other one at the same time.
+    fn job<'a>(&self) -> Option<&'a mut Job>;
     /// Says in the job where its next bytes are, of which up to `length` matter; false: they cannot be read.
     fn open(&self, job: &mut Job, length: u32) -> bool;
     /// Takes the turns of HTTP/1, or those of HTTP/2; false: the bytes cannot be read.
@@ -60,12 +58,12 @@ pub(crate) fn turns<F: Fill, const FRAMES: bool>(parts: &Parts, fill: F) {
 #[inline(always)]
 pub(super) fn process<B: Bytes>(
     exchange: &mut Exchange,
-    socket: *const u8,
+    owner: Owner,
     (position, length): (u32, u32),
     bytes: &B,
 ) -> Option<()> {
     let Some(offset) = exchange.arrive(position, length) else {
-        lose(exchange, socket, Untold::Gap);
+        lose(exchange, owner, Untold::Gap);
         return None;
     };
     if offset >= length {
@@ -80,12 +78,12 @@ pub(super) fn process<B: Bytes>(
     }
     // SAFETY: no arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    let job = B::job()?;
+    let job = bytes.job()?;
     job.begin(read, false);
     job.read.grant_send();
     let mut streams = null_mut();
     if exchange.stream.phase >= Phase::Preface {
-        streams = from_mut(maps::streams_made(socket)?);
+        streams = from_mut(maps::streams_made(owner)?);
     }
     let mut parts = Parts { job, exchange, streams, now_ns };
     complete(&mut parts);
@@ -93,7 +91,7 @@ pub(super) fn process<B: Bytes>(
         return None;
     }
     if !bytes.open(job, length) {
-        lose(exchange, socket, Untold::Unreadable);
+        lose(exchange, owner, Untold::Unreadable);
         return None;
     }
     let mut is_read = true;
@@ -101,15 +99,15 @@ pub(super) fn process<B: Bytes>(
         is_read = bytes.take::<false>(&parts);
     }
     if exchange.stream.phase >= Phase::Preface {
-        parts.streams = from_mut(maps::streams_made(socket)?);
+        parts.streams = from_mut(maps::streams_made(owner)?);
         is_read &= bytes.take::<true>(&parts);
     }
     if !is_read {
-        lose(exchange, socket, Untold::Unreadable);
+        lose(exchange, owner, Untold::Unreadable);
     } else if exchange.stream.phase.is_lost() {
-        lose(exchange, socket, job.untold());
+        lose(exchange, owner, job.untold());
     } else if job.read.offset < job.read.end && exchange.stream.phase.reads_on() {
-        lose(exchange, socket, Untold::StepBudget);
+        lose(exchange, owner, Untold::StepBudget);
     }
     Some(())
 }
@@ -158,7 +156,7 @@ fn step<F: Fill>(work: &mut Work<F>) -> u64 {
     let event = exchange.turn(&mut source, &mut job.read);
     job.note(event);
     if job.status >= FIRST_FINAL && !exchange.answers() {
-        maps::count_untold(Untold::Unasked, 1);
+        counted::count_untold(Untold::Unasked, 1);
     }
     0
 }
@@ -213,7 +211,7 @@ fn found(parts: &mut Parts) -> u64 {
 #[inline(always)]
 fn note_elsewhere(key: StreamKey, status: u32) {
     if let Some(stream) = DISPLACED.get_ptr_mut(key) {
-        // SAFETY: an entry of the map; only this connection has its key, and its socket is locked.
+        // SAFETY: an entry of the map; only this connection has its key, and one at a time follows it.
         unsafe { (*stream).note(status) };
     } else {
         count::displace(key.began_ns, Displaced::of_unkept(key.id, status));
@@ -260,15 +258,15 @@ fn ended(exchange: &mut Exchange, streams: &mut Streams) -> Option<Answer> {
 
 /// What is sent cannot be followed any more.
 #[inline(never)]
-pub(super) fn lose(exchange: &mut Exchange, socket: *const u8, cause: Untold) -> u64 {
-    if maps::streams(socket).is_some_and(|streams| streams.is_guess()) {
+pub(super) fn lose(exchange: &mut Exchange, owner: Owner, cause: Untold) -> u64 {
+    if maps::streams(owner).is_some_and(|streams| streams.is_guess()) {
         // Nothing is awaited.
         exchange.lose();
         return 0;
     }
     count::lose(exchange, cause);
-    if let Some(streams) = maps::streams(socket) {
-        count::lost(exchange, streams.close());
+    if let Some(streams) = maps::streams(owner) {
+        count::lost(exchange, streams.lose());
     }
     0
 }

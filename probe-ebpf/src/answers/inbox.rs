@@ -1,21 +1,18 @@
-//! What requests over a Unix socket are owed.
-//!
-//! The socket that answers keeps it: it is whose buffers are read later, also when it is closed by then. Who reads requests writes an
-//! [`Inbox`] there; all else belongs to who reads responses.
+//! What requests are owed, where others follow the responses than those who read the requests, at the same time. Who reads requests writes
+//! an [`Inbox`]; all else belongs to who follows responses.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use common::connection::Connection;
-use common::exchange::{Exchange, Inbox, NOTED, Streams, Untold};
-use common::maps::told;
-use common::stream::Phase;
+use common::exchange::{Exchange, Streams, Untold};
 use core::ptr::{from_mut, from_ref, null_mut};
 
-use super::{count, maps};
+use super::counted;
+use super::maps::{self, Inbox, Owner};
+use super::{count, follow};
 use crate::kernel::add_in_order;
 use crate::noted::{self, Request};
 use crate::reader::Job;
 use crate::repeat::{Round, repeat};
-use crate::socket::{begin_unix, is_unix_socket, unix_peer};
 
 /// Requests of one read, being noted.
 struct Noting {
@@ -24,23 +21,10 @@ struct Noting {
     now_ns: u64,
 }
 
-/// Notes the requests of a read. `socket` is that of who asked.
-#[inline(never)]
-pub(super) fn note(connection: &Connection, job: &Job, socket: *const u8) -> u64 {
-    if !is_unix_socket(socket) {
-        return 0;
-    }
+/// Notes the requests of a read, and whether some were missed.
+#[inline(always)]
+pub(super) fn note(inbox: &mut Inbox, connection: &Connection, job: &Job) {
     let total = job.noted.count;
-    let Some(peer) = unix_peer(socket) else {
-        // Nobody will read an answer.
-        count::add_outcome_of(connection.slot, connection.process, (total, 0));
-        return 0;
-    };
-    let Some(inbox) = inbox_of(peer) else {
-        maps::count_untold(Untold::UnixSocket, total.into());
-        count::add_outcome_of(connection.slot, connection.process, (0, total));
-        return 0;
-    };
     if total != 0 {
         inbox.process = connection.process;
         inbox.slot = connection.slot;
@@ -55,9 +39,14 @@ pub(super) fn note(connection: &Connection, job: &Job, socket: *const u8) -> u64
         add_in_order(&mut inbox.unkept, (total - kept).into());
     }
     if job.failure().is_some() {
-        add_in_order(&mut inbox.breaks, 1);
+        note_break(inbox);
     }
-    0
+}
+
+/// Which response is whose is not known any more.
+#[inline(always)]
+pub(super) fn note_break(inbox: &mut Inbox) {
+    add_in_order(&mut inbox.breaks, 1);
 }
 
 impl Round for Noting {
@@ -72,18 +61,6 @@ impl Round for Noting {
     }
 }
 
-/// Requests were missed. `socket` is that of who asked.
-#[inline(never)]
-pub(super) fn note_break(socket: *const u8) -> u64 {
-    if is_unix_socket(socket)
-        && let Some(peer) = unix_peer(socket)
-        && let Some(inbox) = maps::inbox(peer)
-    {
-        add_in_order(&mut inbox.breaks, 1);
-    }
-    0
-}
-
 #[inline(always)]
 fn push(inbox: &mut Inbox, request: u32, now_ns: u64) {
     if inbox.keeps() {
@@ -95,34 +72,13 @@ fn push(inbox: &mut Inbox, request: u32, now_ns: u64) {
     }
 }
 
-/// The inbox of the socket that answers; `None` if what it sends cannot be followed: some of it was read before.
+/// What was answered to the latest request, as [`Exchange::decision`].
 #[inline(always)]
-fn inbox_of<'a>(socket: *const u8) -> Option<&'a mut Inbox> {
-    if let Some(inbox) = maps::inbox(socket) {
-        return Some(inbox);
-    }
-    if crate::maps::told(told::UNIX_ANSWERS) == 0 {
-        return None;
-    }
-    let connection = match crate::maps::connection(socket) {
-        Some(connection) => connection,
-        None => begin_unix(socket)?,
-    };
-    if connection.stream.phase == Phase::Begin && connection.next == 0 && connection.joined == 0 {
-        connection.stream.phase = Phase::Answers;
-    }
-    if connection.stream.phase == Phase::Answers { maps::inbox_made(socket) } else { None }
-}
-
-/// What was answered to the latest request, as [`Exchange::decision`]. `socket` is that of who asked.
-#[inline(always)]
-pub(super) fn decision(socket: *const u8) -> Option<bool> {
-    let peer = unix_peer(socket)?;
-    let inbox = maps::inbox(peer)?;
+pub(super) fn decision(inbox: &Inbox, exchange: &Exchange) -> Option<bool> {
     if inbox.pushed != inbox.taken || inbox.unkept != inbox.unkept_taken {
         return None;
     }
-    maps::exchange(peer)?.decision()
+    exchange.decision()
 }
 
 /// What takes notes over.
@@ -139,7 +95,7 @@ struct Taking {
 
 /// Takes over what was noted of requests, before what is sent from `position` on is looked at.
 #[inline(never)]
-pub(super) fn take(inbox: &mut Inbox, exchange: &mut Exchange, socket: *const u8, position: u32) -> u64 {
+pub(super) fn take(inbox: &mut Inbox, exchange: &mut Exchange, owner: Owner, position: u32) -> u64 {
     // Unkept ones stand behind all that are kept: they are asked for first.
     let unkept = add_in_order(&mut inbox.unkept, 0).wrapping_sub(inbox.unkept_taken);
     let kept = add_in_order(&mut inbox.pushed, 0).wrapping_sub(inbox.taken);
@@ -149,13 +105,17 @@ pub(super) fn take(inbox: &mut Inbox, exchange: &mut Exchange, socket: *const u8
     }
     exchange.belongs_to(inbox.process, inbox.slot);
     let first = inbox.taken;
-    let mut streams = maps::streams(socket).map_or(null_mut(), from_mut);
-    if streams.is_null() && kept > 0 && matches!(Request::of(inbox.read(first).0), Request::Http2(..)) {
-        streams = maps::streams_made(socket).map_or(null_mut(), from_mut);
+    let mut streams = maps::streams(owner).map_or(null_mut(), from_mut);
+    if streams.is_null()
+        && kept > 0
+        && matches!(Request::of(inbox.read(first).0), Request::Http2(..))
+        && let Some(made) = maps::streams_made(owner)
+    {
+        streams = made;
         exchange.expect_frames(position);
     }
     let mut taking = Taking { inbox, exchange, streams, first, position, lost: 0 };
-    let kept = if kept < NOTED.into() { kept as u32 } else { NOTED };
+    let kept = if kept < Inbox::KEPT.into() { kept as u32 } else { Inbox::KEPT };
     repeat::<Taking>(kept, &mut taking);
     let lost = taking.lost;
     if unkept > 0 {
@@ -173,7 +133,7 @@ pub(super) fn take(inbox: &mut Inbox, exchange: &mut Exchange, socket: *const u8
     }
     if breaks > 0 {
         inbox.breaks_taken = inbox.breaks_taken.wrapping_add(breaks);
-        count::lose(exchange, Untold::Gap);
+        follow::lose(exchange, owner, Untold::Gap);
     }
     0
 }
@@ -193,6 +153,7 @@ impl Round for Taking {
             }
             Request::Http2(id, asked) => {
                 if taking.streams.is_null() {
+                    counted::count_untold(Untold::StorageFull, 1);
                     taking.lost += 1;
                 } else {
                     // SAFETY: the connection's.

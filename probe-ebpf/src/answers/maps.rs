@@ -1,19 +1,19 @@
-//! The maps of responses, and the ways into them.
+//! Where the answering direction of a connection is kept: with its socket.
 
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_SK_STORAGE_GET_F_CREATE};
-use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, SkStorage, Stack};
+use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
+use aya_ebpf::btf_maps::{PerCpuArray, SkStorage};
 use aya_ebpf::helpers::{bpf_sk_storage_delete, bpf_sk_storage_get};
 use aya_ebpf::macros::btf_map;
-use common::exchange::{Displaced, Exchange, Inbox, Streams, Untold};
-use common::maps::MAX_PROCESSES;
-use common::series::{MAX_SERIES, MAX_SHARDS, Outcome, Series, StreamKey};
+use common::exchange::{Exchange, Streams};
 use core::ptr::{from_ref, null_mut};
 
-use crate::kernel::bounded;
 use crate::reader::Job;
 
-/// HTTP/2 streams, of all connections, that had to make room in theirs. Of the one that was used least recently the duration is not known.
-const MAX_DISPLACED: usize = 16_384;
+/// By what a connection is known.
+pub(super) type Owner = *const u8;
+
+/// What is noted of its requests.
+pub(super) type Inbox = common::exchange::Inbox;
 
 /// The answering direction of connections that carried a request: it lives and dies with the socket.
 #[btf_map]
@@ -26,34 +26,6 @@ static STREAMS: SkStorage<Streams> = SkStorage::new();
 /// What is noted of requests over a Unix socket, at the socket that answers.
 #[btf_map]
 static INBOXES: SkStorage<Inbox> = SkStorage::new();
-
-#[btf_map]
-pub(super) static DISPLACED: LruHashMap<StreamKey, Displaced, MAX_DISPLACED> = LruHashMap::new();
-
-/// The series of a key.
-#[btf_map]
-pub(super) static SERIES: HashMap<u64, u32, { MAX_SERIES as usize }> = HashMap::new();
-
-/// What was counted in a series, in each shard.
-#[btf_map]
-pub(super) static VALUES: Array<Series, { (MAX_SERIES * MAX_SHARDS) as usize }, { BPF_F_MMAPABLE as usize }> =
-    Array::new();
-
-/// In which series something was counted since the agent last looked.
-#[btf_map]
-static SERIES_MARKS: Array<u64, { MAX_SERIES as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
-
-/// Series that nobody has.
-#[btf_map]
-pub(super) static FREE_SERIES: Stack<u32, { MAX_SERIES as usize }> = Stack::new();
-
-/// What became of the requests of a slot's holder otherwise.
-#[btf_map]
-pub(super) static OUTCOMES: Array<Outcome, { MAX_PROCESSES as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
-
-/// What is not known, by cause.
-#[btf_map]
-static UNTOLD: PerCpuArray<[u64; Untold::COUNT], 1> = PerCpuArray::new();
 
 /// The send being processed.
 #[btf_map]
@@ -115,23 +87,4 @@ pub(super) fn inbox_made<'a>(socket: *const u8) -> Option<&'a mut Inbox> {
 pub(super) fn send_job<'a>() -> Option<&'a mut Job> {
     // SAFETY: per CPU, and one program at a time runs on a CPU.
     unsafe { SEND_JOBS.get_ptr_mut(0)?.as_mut() }
-}
-
-/// Tells the agent that something was counted in this series; see [`crate::maps::mark`].
-#[inline(always)]
-pub(super) fn mark_series(series: u32) {
-    if let Some(mark) = SERIES_MARKS.get_ptr_mut(series) {
-        crate::maps::set_mark(mark);
-    }
-}
-
-#[inline(always)]
-pub(super) fn count_untold(cause: Untold, count: u64) {
-    const MASK: i32 = Untold::COUNT.next_power_of_two() as i32 - 1;
-    let cause = bounded!(cause as u32, MASK);
-    // SAFETY: per CPU, and one program at a time runs on a CPU.
-    let counters = unsafe { UNTOLD.get_ptr_mut(0).and_then(|counters| counters.as_mut()) };
-    if let Some(counter) = counters.and_then(|counters| counters.get_mut(cause as usize)) {
-        *counter += count;
-    }
 }

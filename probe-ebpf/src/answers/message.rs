@@ -14,7 +14,7 @@ pub(super) trait Message {
 
 impl<M: Message> Bytes for M {
     #[inline(always)]
-    fn job<'a>() -> Option<&'a mut Job> {
+    fn job<'a>(&self) -> Option<&'a mut Job> {
         maps::send_job()
     }
 

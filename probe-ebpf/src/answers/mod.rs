@@ -2,7 +2,9 @@
 
 mod close;
 mod count;
+mod counted;
 mod expect;
+mod finish;
 mod follow;
 mod guess;
 mod inbox;
@@ -10,6 +12,7 @@ mod maps;
 mod message;
 mod send;
 mod unix;
+mod unix_inbox;
 
 pub(crate) use close::{state_changed, unix_closed};
 pub(crate) use expect::{decide, lost, read};

@@ -5,6 +5,7 @@ use common::connection::Connection;
 
 use super::Reader;
 use super::job::{Job, Spot};
+use super::jobs::job;
 use super::window::{Fill, Work, first_turn_once, take_turns};
 use crate::answers::{Bytes, Parts, turns};
 use crate::kernel::untyped;
@@ -51,6 +52,11 @@ impl Direct {
 }
 
 impl Bytes for Direct {
+    #[inline(always)]
+    fn job<'a>(&self) -> Option<&'a mut Job> {
+        job()
+    }
+
     #[inline(always)]
     fn open(&self, job: &mut Job, _length: u32) -> bool {
         job.skb_offset = unix_offset(self.0);

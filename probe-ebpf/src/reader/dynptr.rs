@@ -5,6 +5,7 @@ use common::connection::Connection;
 
 use super::Reader;
 use super::job::Job;
+use super::jobs::job;
 use super::window::{Fill, Work, first_turn_once, take_turns};
 use crate::answers::{Bytes, Parts, turns};
 use crate::kernel::{Dynptr, dynptr_from_skb};
@@ -14,6 +15,11 @@ use crate::socket::unix_offset;
 pub(crate) struct ThroughDynptr(pub(crate) *const u8);
 
 impl Bytes for ThroughDynptr {
+    #[inline(always)]
+    fn job<'a>(&self) -> Option<&'a mut Job> {
+        job()
+    }
+
     #[inline(always)]
     fn open(&self, job: &mut Job, _length: u32) -> bool {
         job.skb_offset = unix_offset(self.0);

@@ -6,6 +6,7 @@ use common::connection::Connection;
 use super::Reader;
 use super::cursor::UserFill;
 use super::job::{Cursor, Job};
+use super::jobs::job;
 use super::window::{Work, take_turns};
 use crate::answers::{Bytes, Parts, turns};
 use crate::kernel::{constant, member, read_kernel};
@@ -37,6 +38,11 @@ impl Reader for User {
 }
 
 impl Bytes for User {
+    #[inline(always)]
+    fn job<'a>(&self) -> Option<&'a mut Job> {
+        job()
+    }
+
     #[inline(always)]
     fn open(&self, job: &mut Job, _length: u32) -> bool {
         let Some(cursor) = self.last_segment() else { return false };

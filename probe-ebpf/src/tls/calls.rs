@@ -28,7 +28,7 @@ static CALLS: HashMap<Key, Call, MAX_CALLS, { BPF_F_NO_PREALLOC as usize }> = Ha
 /// More than a library hands over at a time.
 const MOST_BYTES: i64 = 1 << 30;
 
-/// How many bytes a call says that it has read.
+/// How many bytes a call says that it has read, or written.
 #[derive(Clone, Copy)]
 pub(crate) enum Length {
     /// None if it is not positive.
@@ -43,6 +43,19 @@ impl Length {
     pub(crate) fn stored(is_stored: bool) -> Self {
         if is_stored { Self::Stored } else { Self::Known(0) }
     }
+
+    /// How many that are, of a call that stores it there.
+    #[inline(always)]
+    pub(crate) fn at(self, stored_at: u64) -> Option<i64> {
+        match self {
+            Self::Known(length) => Some(length),
+            Self::Stored => {
+                // SAFETY: the helper checks the address.
+                let stored = unsafe { bpf_probe_read_user::<u64>(stored_at as *const u64) };
+                stored.ok().map(|stored| stored as i64)
+            }
+        }
+    }
 }
 
 /// What was read from a session.
@@ -51,6 +64,8 @@ pub(crate) struct Bytes {
     pub(crate) length: u32,
     /// How far the session had been read at the call's entry.
     pub(crate) position: u64,
+    /// What is written to the session is looked at, too.
+    pub(crate) is_answered: bool,
 }
 
 /// One that did not end, as after a `longjmp`, is replaced.
@@ -64,22 +79,18 @@ pub(crate) fn begin(key: Key, session: u64, buffer: u64, length_at: u64) -> Opti
 
 /// The session, and what was read from it.
 #[inline(always)]
-pub(crate) fn end(key: Key, length: Length) -> Option<(Key, Bytes)> {
+pub(crate) fn end(key: Key, length: Length, is_answered: bool) -> Option<(Key, Bytes)> {
     // SAFETY: copied at once. Nobody else has this task's stack, or its goroutine.
     let Some(call) = unsafe { CALLS.get(key) }.copied() else {
         let none = matches!(length, Length::Known(length) if length <= 0);
         return if none { None } else { lose(Failure::CallLost) };
     };
     let _ = CALLS.remove(key);
-    let length = match length {
-        Length::Known(length) => length,
-        // SAFETY: the helper checks the address.
-        Length::Stored => unsafe { bpf_probe_read_user::<u64>(call.length_at as *const u64) }.ok()? as i64,
-    };
+    let length = length.at(call.length_at)?;
     if length <= 0 {
         return None;
     }
     let length = if length < MOST_BYTES { length } else { MOST_BYTES };
-    let bytes = Bytes { address: call.buffer, length: length as u32, position: call.position };
+    let bytes = Bytes { address: call.buffer, length: length as u32, position: call.position, is_answered };
     Some((Key { at: call.session, ..key }, bytes))
 }

@@ -1,11 +1,13 @@
 //! Counts the requests that a TLS library or a Go program hands to its caller: the machine of the probe, over plaintext in
-//! the process's memory. One program stands at every place; the place's cookie says what happens there.
+//! the process's memory; and the responses that it takes from them. One program stands at every place of the one, another at those of the
+//! other; the place's cookie says what happens there.
 //!
 //! A task may be preempted within, and another one run it on the same CPU: what both would write is added atomically or claimed.
 #![no_std]
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+mod answers;
 mod calls;
 #[path = "../cgroups.rs"]
 mod cgroups;
@@ -31,7 +33,6 @@ mod repeat;
 mod sessions;
 #[path = "../shared.rs"]
 mod shared;
-mod untold;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -39,15 +40,16 @@ use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use common::stream::Phase;
-use common::tls::action::{Action, depth, number};
+use common::tls::action::{ANSWERED, Action, depth, number};
 use common::tls::session::Key;
 
+use answers::{IS_ALONE, MAY_CALL};
 use calls::Length;
 
 /// The kernel may let another program that counts come in between on a CPU.
 const ALONE: bool = false;
 
-/// At every place (`uprobe_multi`).
+/// At every place where something is read, or a session begins or ends (`uprobe_multi`).
 #[uprobe]
 pub fn tls(ctx: ProbeContext) -> u32 {
     // SAFETY: the context of this program.
@@ -91,8 +93,61 @@ fn at(ctx: &ProbeContext, cookie: u64) -> Option<()> {
         GO_READ_END => (goroutine(ctx), Length::Known(registers::go(ctx, 0) as i64)),
         _ => return None,
     };
-    let (session, bytes) = calls::end(call, length)?;
+    let (session, bytes) = calls::end(call, length, cookie & ANSWERED != 0)?;
     sessions::read(session, bytes)
+}
+
+/// At every place where something is written, or a session begins or ends. A program of its own: the verifier follows both ways of one.
+#[uprobe]
+pub fn tls_writes(ctx: ProbeContext) -> u32 {
+    // SAFETY: the context of this program.
+    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let _ = at_write(&ctx, cookie);
+    0
+}
+
+#[inline(always)]
+fn at_write(ctx: &ProbeContext, cookie: u64) -> Option<()> {
+    const WRITE_ENTRY: u8 = Action::WriteEntry as u8;
+    const WRITE_END: u8 = Action::WriteEnd as u8;
+    const WRITE_EX_ENTRY: u8 = Action::WriteExEntry as u8;
+    const WRITE_EX2_ENTRY: u8 = Action::WriteEx2Entry as u8;
+    const WRITE_EX_END: u8 = Action::WriteExEnd as u8;
+    const WRITE_UNSEEN: u8 = Action::WriteUnseen as u8;
+    const AGAIN_ENTRY: u8 = Action::AgainEntry as u8;
+    const AGAIN_END: u8 = Action::AgainEnd as u8;
+    const FILE_ENTRY: u8 = Action::FileEntry as u8;
+    const FILE_END: u8 = Action::FileEnd as u8;
+    const BEGIN_SERVER: u8 = Action::BeginServer as u8;
+    const BEGIN_CLIENT: u8 = Action::BeginClient as u8;
+    const FREE: u8 = Action::Free as u8;
+    const GO_WRITE_ENTRY: u8 = Action::GoWriteEntry as u8;
+    const GO_WRITE_END: u8 = Action::GoWriteEnd as u8;
+    const GO_SERVER: u8 = Action::GoServer as u8;
+    const GO_CLIENT: u8 = Action::GoClient as u8;
+    const GO_CLOSE: u8 = Action::GoClose as u8;
+    let (call, length) = match number(cookie) {
+        WRITE_ENTRY => return answers::begin(&call(ctx, cookie), ctx.arg(0)?, ctx.arg(1)?, 0, MAY_CALL),
+        WRITE_EX_ENTRY => return answers::begin(&call(ctx, cookie), ctx.arg(0)?, ctx.arg(1)?, ctx.arg(3)?, MAY_CALL),
+        WRITE_EX2_ENTRY => return answers::begin(&call(ctx, cookie), ctx.arg(0)?, ctx.arg(1)?, ctx.arg(4)?, MAY_CALL),
+        FILE_ENTRY => return answers::begin(&call(ctx, cookie), ctx.arg(0)?, 0, 0, MAY_CALL),
+        GO_WRITE_ENTRY => {
+            return answers::begin(&goroutine(ctx), registers::go(ctx, 0), registers::go(ctx, 1), 0, IS_ALONE);
+        }
+        WRITE_UNSEEN => return answers::unseen(key(ctx.arg(0)?)),
+        AGAIN_ENTRY => return answers::begin_again(call(ctx, cookie), ctx.arg(0)?),
+        AGAIN_END => return answers::end_again(call(ctx, cookie)),
+        BEGIN_SERVER | BEGIN_CLIENT | FREE => return answers::ended(key(ctx.arg(0)?)),
+        GO_SERVER | GO_CLIENT | GO_CLOSE => return answers::ended(key(registers::go(ctx, 0))),
+        // What a C function returns has 32 bits.
+        WRITE_END => (call(ctx, cookie), Length::Known(i64::from(registers::result(ctx) as i32))),
+        WRITE_EX_END => (call(ctx, cookie), Length::stored(registers::result(ctx) as i32 == 1)),
+        // That of `SSL_sendfile` has 64.
+        FILE_END => (call(ctx, cookie), Length::Known(registers::result(ctx) as i64)),
+        GO_WRITE_END => (goroutine(ctx), Length::Known(registers::go(ctx, 0) as i64)),
+        _ => return None,
+    };
+    answers::end(call, length)
 }
 
 /// A call of a function in C.

@@ -12,15 +12,17 @@ use aya_ebpf::macros::btf_map;
 use common::connection::Connection;
 use common::failure::Failure;
 use common::machine::Read;
+use common::stream::Phase;
+use common::tls::session::Key;
 
+use crate::answers;
 use crate::calls::Bytes;
 use crate::count;
-use crate::kernel::bounded;
+use crate::kernel::{bounded, constant};
 use crate::shared::{claims, gives_back};
-use crate::untold;
-use cursor::UserFill;
-use job::Cursor;
-pub(crate) use job::Job;
+pub(crate) use cursor::UserFill;
+pub(crate) use job::{Cursor, Job};
+pub(crate) use window::{Fill, JobSource, MAX_TURNS};
 use window::{Work, take_turns};
 
 /// As many tasks may be within the program on a CPU at a time, each having been preempted by the next.
@@ -28,9 +30,17 @@ const JOBS: u32 = 4;
 
 /// A job, and who has it.
 #[repr(C)]
-struct Claimed {
-    job: Job,
+pub(crate) struct Claimed {
+    pub(crate) job: Job,
     holders: u64,
+}
+
+impl Claimed {
+    /// Nothing may be done with it any more.
+    #[inline(always)]
+    pub(crate) fn give_back(&mut self) {
+        gives_back(&mut self.holders);
+    }
 }
 
 #[btf_map]
@@ -38,11 +48,16 @@ static CLAIMED: PerCpuArray<Claimed, { JOBS as usize }> = PerCpuArray::new();
 
 /// Processes what was read, and counts what is found. Says whether that made the session certain again.
 #[inline(always)]
-pub(crate) fn process(bytes: &Bytes, read: Read, connection: &mut Connection, trial: bool) -> Option<bool> {
-    let index = claim();
-    let Some(claimed) = claimed(bounded!(index, JOBS as i32 * 2 - 1) as u32) else {
+pub(crate) fn process(
+    session: Key,
+    bytes: &Bytes,
+    (read, trial): (Read, bool),
+    connection: &mut Connection,
+) -> Option<bool> {
+    let Some(claimed) = claim() else {
         connection.lose_certainty(Failure::Unreadable);
         count::failure(connection, Failure::Unreadable as u32);
+        answers::lost(session);
         return None;
     };
     let job = &mut claimed.job;
@@ -53,16 +68,28 @@ pub(crate) fn process(bytes: &Bytes, read: Read, connection: &mut Connection, tr
     // TLS within TLS is no connection.
     job.client_hello = 0;
     if count::found(connection, job).is_some() {
-        untold::note(connection, job.requests.iter().sum());
+        answers::note(connection, job, session, bytes.is_answered);
+    }
+    if connection.stream.phase == Phase::Asked
+        && (constant!(response_shards) == 0 || !bytes.is_answered || job.read.offset < bytes.length)
+    {
+        // What was sent before the answer came is for the other end of a tunnel.
+        connection.stream.phase = Phase::Tunnel;
     }
     let resynced = job.resynced != 0;
-    gives_back(&mut claimed.holders);
+    claimed.give_back();
     Some(resynced)
 }
 
-/// The number of a job that nobody has; else one that none has. A function of its own: the verifier looks at what follows once.
+/// A job that nobody has.
+#[inline(always)]
+pub(crate) fn claim<'a>() -> Option<&'a mut Claimed> {
+    claimed(bounded!(find(), JOBS as i32 * 2 - 1) as u32)
+}
+
+/// Claims a job, and says its number; else one that none has. A function of its own: the verifier looks at what follows once.
 #[inline(never)]
-fn claim() -> u32 {
+fn find() -> u32 {
     let mut index = 0;
     while index < JOBS {
         if let Some(claimed) = claimed(index)

@@ -9,6 +9,7 @@ use common::machine::Read;
 use common::stream::{Phase, Stream};
 use common::tls::session::{Key, MAX_SESSIONS};
 
+use crate::answers;
 use crate::calls::Bytes;
 use crate::count;
 use crate::maps::{count_failure, lose, mark};
@@ -68,6 +69,7 @@ pub(crate) fn read(session: Key, bytes: Bytes) -> Option<()> {
         return None;
     }
     let is_first = connection.next == 0;
+    answers::decide(connection, session);
     // A joined one is tried at each read: nothing is known of answers.
     let (position, sent) = (connection.next, connection.sent.wrapping_add(1));
     let trial = match connection.arrive(position, bytes.length, sent, |_| Missing::Unseen) {
@@ -84,11 +86,8 @@ pub(crate) fn read(session: Key, bytes: Bytes) -> Option<()> {
     if read.offset >= bytes.length {
         return None;
     }
-    if reader::process(&bytes, read, connection, trial)? {
+    if reader::process(session, &bytes, (read, trial), connection)? {
         count_session(connection);
-    }
-    if connection.stream.phase == Phase::Asked {
-        connection.stream.phase = Phase::Tunnel;
     }
     Some(())
 }

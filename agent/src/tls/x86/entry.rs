@@ -9,7 +9,7 @@ const MOST_INSTRUCTIONS: usize = 32;
 
 /// In which registers a function is given what a probe reads.
 pub enum Arguments {
-    /// System V: the first four, or fewer.
+    /// System V: the first five, or fewer.
     System(usize),
     /// Go's own since 1.17: the first two.
     Go,
@@ -19,7 +19,8 @@ impl Arguments {
     fn registers(&self) -> &'static [Register] {
         match self {
             Self::System(number) => {
-                let all: &'static [Register] = &[Register::RDI, Register::RSI, Register::RDX, Register::RCX];
+                let all: &'static [Register] =
+                    &[Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8];
                 all.get(..*number).unwrap_or(all)
             }
             Self::Go => &[Register::RAX, Register::RBX, Register::R14],

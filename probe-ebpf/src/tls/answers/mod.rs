@@ -1,0 +1,18 @@
+//! Responses in TLS: what the requests that were read are owed, and what a process writes.
+
+#[path = "../../answers/count.rs"]
+mod count;
+#[path = "../../answers/counted.rs"]
+mod counted;
+#[path = "../../answers/finish.rs"]
+mod finish;
+#[path = "../../answers/follow.rs"]
+mod follow;
+#[path = "../../answers/inbox.rs"]
+mod inbox;
+mod maps;
+mod requests;
+mod writes;
+
+pub(crate) use requests::{decide, lost, note};
+pub(crate) use writes::{IS_ALONE, MAY_CALL, begin, begin_again, end, end_again, ended, unseen};

@@ -1,0 +1,152 @@
+//! Calls that write: from their entry, which says where the bytes are, to their end, which says how many the library took.
+
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::btf_maps::HashMap;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::macros::btf_map;
+use common::exchange::Untold;
+use common::stream::Phase;
+use common::tls::session::{Key, MAX_CALLS};
+
+use super::finish::finish;
+use super::follow::{self, Bytes, Parts, turns};
+use super::{inbox, maps};
+use crate::calls::Length;
+use crate::reader::{self, Cursor, Job, UserFill};
+
+/// What a function was called with.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Write {
+    session: u64,
+    /// 0: they are in no memory of the process.
+    buffer: u64,
+    /// Where it writes how many bytes it took; 0 where it returns that.
+    length_at: u64,
+    /// How many bytes of answers had been seen (modulo 2^32), or [`IS_ALONE`].
+    seen: u64,
+}
+
+/// The function may call another one that is probed, for the same bytes.
+pub(crate) const MAY_CALL: u64 = 0;
+/// It calls none, and others may write to the session meanwhile.
+pub(crate) const IS_ALONE: u64 = 1 << 32;
+
+#[btf_map]
+static WRITES: HashMap<Key, Write, MAX_CALLS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// More than a library takes at a time.
+const MOST_BYTES: i64 = 1 << 30;
+
+/// A function that writes was called. One that did not end is replaced.
+#[inline(never)]
+pub(crate) fn begin(call: &Key, session: u64, buffer: u64, length_at: u64, calls: u64) -> Option<()> {
+    let answering = maps::answering(&Key { at: session, ..*call })?;
+    if answering.again != 0 {
+        return None;
+    }
+    let seen = calls | u64::from(answering.exchange.next);
+    if WRITES.insert(call, Write { session, buffer, length_at, seen }, 0).is_err() {
+        // Its bytes will not be seen.
+        inbox::note_break(&mut answering.inbox);
+    }
+    Some(())
+}
+
+/// It ends. Of sessions that were owed nothing when it was called, nothing is known.
+///
+/// One key for all, and no copies: what is on the stack here adds to what the turns have there.
+#[inline(always)]
+pub(crate) fn end(mut key: Key, length: Length) -> Option<()> {
+    // SAFETY: nobody else has this task's stack, or its goroutine.
+    let write = unsafe { WRITES.get(key) }?;
+    let (session, buffer, seen) = (write.session, write.buffer, write.seen);
+    let length = length.at(write.length_at);
+    let _ = WRITES.remove(key);
+    key.at = session;
+    let length = length?;
+    if length <= 0 {
+        return None;
+    }
+    let answering = maps::answering(&key)?;
+    let (exchange, inbox) = (&mut answering.exchange, &mut answering.inbox);
+    // Another function that this one called has written them, and said so.
+    if seen & IS_ALONE == 0 && seen != u64::from(exchange.next) {
+        return None;
+    }
+    let position = exchange.next;
+    inbox::take(inbox, exchange, &key, position);
+    if !exchange.stream.phase.reads_on() || exchange.stream.phase == Phase::Begin {
+        return None;
+    }
+    let Some(claimed) = (if length < MOST_BYTES { reader::claim() } else { None }) else {
+        follow::lose(exchange, &key, Untold::Unreadable);
+        return None;
+    };
+    claimed.job.cursor = Cursor::new(0, buffer, (0, length as u32));
+    follow::process(exchange, &key, (position, length as u32), &Written(&raw mut claimed.job));
+    claimed.give_back();
+    Some(())
+}
+
+/// A function was called that writes what was seen before, by calling others.
+#[inline(always)]
+pub(crate) fn begin_again(call: Key, session: u64) -> Option<()> {
+    let answering = maps::answering(&Key { at: session, ..call })?;
+    let write = Write { session, buffer: 0, length_at: 0, seen: 0 };
+    WRITES.insert(call, write, 0).ok()?;
+    answering.again = 1;
+    Some(())
+}
+
+/// It ends.
+#[inline(always)]
+pub(crate) fn end_again(call: Key) -> Option<()> {
+    // SAFETY: as above.
+    let session = unsafe { WRITES.get(call) }?.session;
+    let _ = WRITES.remove(call);
+    maps::answering(&Key { at: session, ..call })?.again = 0;
+    Some(())
+}
+
+/// Bytes are written that are not seen.
+#[inline(always)]
+pub(crate) fn unseen(session: Key) -> Option<()> {
+    inbox::note_break(&mut maps::answering(&session)?.inbox);
+    Some(())
+}
+
+/// Nothing more is written to a session.
+#[inline(never)]
+pub(crate) fn ended(session: Key) -> Option<()> {
+    let answering = maps::answering(&session)?;
+    let (exchange, inbox) = (&mut answering.exchange, &mut answering.inbox);
+    let position = exchange.next;
+    inbox::take(inbox, exchange, &session, position);
+    // SAFETY: no arguments.
+    finish(exchange, &session, unsafe { bpf_ktime_get_ns() });
+    maps::forget(&session);
+    Some(())
+}
+
+/// Bytes that the library took, where the job's cursor stands.
+struct Written(*mut Job);
+
+impl Bytes for Written {
+    #[inline(always)]
+    fn job<'a>(&self) -> Option<&'a mut Job> {
+        // SAFETY: claimed for this.
+        unsafe { self.0.as_mut() }
+    }
+
+    #[inline(always)]
+    fn open(&self, job: &mut Job, _length: u32) -> bool {
+        job.cursor.address != 0
+    }
+
+    #[inline(always)]
+    fn take<const FRAMES: bool>(&self, parts: &Parts) -> bool {
+        turns::<UserFill, FRAMES>(parts, UserFill);
+        true
+    }
+}
