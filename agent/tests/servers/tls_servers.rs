@@ -115,7 +115,9 @@ pub fn lighttpd(session: &mut Session) -> Result<()> {
     let lighttpd = Lighttpd::start(session)?;
     session.read_tls("lighttpd", lighttpd.process.pid())?;
     let sent = load(session, lighttpd.port, (true, true))?;
-    let client = Tool::new("gnutls-cli")?.args("--insecure localhost --port").arg(lighttpd.port.to_string());
+    let client = Tool::new("gnutls-cli")?
+        .args("--insecure --sni-hostname=localhost 127.0.0.1 --port")
+        .arg(lighttpd.port.to_string());
     let mut client = session.start(client)?;
     client.say(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     client.wait()?;
