@@ -21,6 +21,7 @@ mod redis;
 mod report;
 mod resources;
 mod spread;
+mod start;
 mod table;
 mod throughput;
 mod wrk;
@@ -43,7 +44,7 @@ struct Section {
     measure: fn() -> Figures,
 }
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     Section {
         name: "receive",
         title: "A receive: the probe's time less that of an empty program on the same hook",
@@ -85,6 +86,13 @@ const SECTIONS: [Section; 9] = [
         missing: missing_for_load,
         long: false,
         measure: resources::measure,
+    },
+    Section {
+        name: "start",
+        title: "The agent's process, killed and started again",
+        missing: machine::lacks_root,
+        long: false,
+        measure: start::measure,
     },
     Section {
         name: "report",
