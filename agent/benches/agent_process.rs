@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A running agent whose probe is attached. Ended when dropped.
 pub(crate) struct AgentProcess {
     child: Child,
-    folder: TempDir,
+    folder: PathBuf,
+    _owned: Option<TempDir>,
 }
 
 impl AgentProcess {
@@ -29,25 +31,48 @@ impl AgentProcess {
     /// With further arguments.
     pub(crate) fn start_with(arguments: &[OsString]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let log = File::create(folder.path().join("log"))?;
+        let mut agent = Self::spawn(folder.path(), arguments)?;
+        agent._owned = Some(folder);
+        let deadline = Instant::now() + PATIENCE;
+        while !agent.is_attached() {
+            agent.ensure_running(deadline)?;
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(agent)
+    }
+
+    /// One that has just begun to start, in a folder that is there for as long as it runs.
+    pub(crate) fn spawn(folder: &Path, arguments: &[OsString]) -> io::Result<Self> {
+        let log = File::create(folder.join("log"))?;
         let child = Command::new(BINARY)
             .args(["--no-terminal", "--log-level=warn", "--hostname=bench", "--plugins-root"])
-            .arg(folder.path())
+            .arg(folder)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let mut agent = Self { child, folder };
-        let deadline = Instant::now() + PATIENCE;
-        while !agent.is_attached() {
-            if Instant::now() > deadline || agent.child.try_wait()?.is_some() {
-                let log = fs::read_to_string(agent.folder.path().join("log"))?;
-                return Err(io::Error::other(format!("the agent does not count: {log}")));
-            }
-            thread::sleep(Duration::from_millis(10));
+        Ok(Self { child, folder: folder.to_owned(), _owned: None })
+    }
+
+    /// Fails if it has ended, or is at work beyond the deadline.
+    pub(crate) fn ensure_running(&mut self, deadline: Instant) -> io::Result<()> {
+        if Instant::now() > deadline || self.child.try_wait()?.is_some() {
+            let log = fs::read_to_string(self.folder.join("log"))?;
+            return Err(io::Error::other(format!("the agent does not count: {log}")));
         }
-        Ok(agent)
+        Ok(())
+    }
+
+    /// Kills it, and waits until it is gone. It leaves what it has in its folder.
+    pub(crate) fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// Whether it says that it counts.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.exchange("/health/ready").is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 "))
     }
 
     /// Waits until it knows of so many processes.
@@ -110,12 +135,17 @@ impl AgentProcess {
 
     /// What it answers on the plugin socket.
     pub(crate) fn ask(&self, path: &str) -> io::Result<Vec<u8>> {
-        let mut socket = UnixStream::connect(self.folder.path().join("http-requests/http-requests.sock"))?;
+        let mut answer = self.exchange(path)?;
+        let body = answer.windows(4).position(|end| end == b"\r\n\r\n").map(|end| answer.split_off(end + 4));
+        body.ok_or_else(|| io::Error::other("the agent's answer has no end of its head"))
+    }
+
+    fn exchange(&self, path: &str) -> io::Result<Vec<u8>> {
+        let mut socket = UnixStream::connect(self.folder.join("http-requests/http-requests.sock"))?;
         write!(socket, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer)?;
-        let body = answer.windows(4).position(|end| end == b"\r\n\r\n").map(|end| answer.split_off(end + 4));
-        body.ok_or_else(|| io::Error::other("the agent's answer has no end of its head"))
+        Ok(answer)
     }
 
     /// Whether it holds the link of an attached program.

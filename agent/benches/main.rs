@@ -21,6 +21,7 @@ mod redis;
 mod report;
 mod resources;
 mod spread;
+mod start;
 mod table;
 mod throughput;
 mod tls;
@@ -86,6 +87,13 @@ const SECTIONS: [Section; 10] = [
         missing: missing_for_load,
         long: false,
         measure: resources::measure,
+    },
+    Section {
+        name: "start",
+        title: "The agent's process, killed and started again",
+        missing: machine::lacks_root,
+        long: false,
+        measure: start::measure,
     },
     Section {
         name: "report",

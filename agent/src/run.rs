@@ -14,7 +14,7 @@ use rustix::system::uname;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::clock::SystemClock;
 use crate::counting::counts::requests;
@@ -22,7 +22,7 @@ use crate::counting::overview::{Facts, Overview};
 use crate::counting::plaintext::Reading;
 use crate::counting::snapshot::Snapshot;
 use crate::counting::summary;
-use crate::counting::tick::{Clock as _, Handed, Probe, Processes, Sampler, TICK};
+use crate::counting::tick::{Clock as _, Handed, Probe, Processes, Sampler};
 use crate::exit::Failure;
 use crate::handover::{self, Given, NotStarted, Origin, Start, Started};
 use crate::kernel::{Kernel, has_host_pids, sees_only_itself};
@@ -139,6 +139,8 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         if kept.node == config.node {
             none_yet.resume(kept.pods);
         }
+    } else {
+        sampler = sampler.read_at_once();
     }
     let node = config.node.clone();
     let (publish_pods, pods) = watch::channel(none_yet);
@@ -171,12 +173,12 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     });
     let looking = Looking::start(sampler.plaintext());
     let outlets = Outlets { publish, beat, meter, pod_state: publish_state, looking };
-    // What another agent has left is shown anew at once: until then nobody is answered, or would see totals fall.
-    let first = Instant::now() + if is_resumed { Duration::ZERO } else { TICK };
-    let mut sampling = tokio::spawn(sample(sampler, outlets, pods.clone(), (end_sampling, first)));
+    // The first tick makes the agent ready.
+    let mut sampling = tokio::spawn(sample(sampler, outlets, pods.clone(), (end_sampling, Instant::now())));
     if is_resumed {
-        // Where the kernel cannot be read there is no snapshot.
-        let _ = timeout(TICK, snapshots.clone().changed()).await;
+        // What another agent has left is shown anew before anybody is answered, or totals would be seen to fall.
+        // A tick is told of whether it could read or not.
+        let _ = pulse.clone().changed().await;
     }
     let measuring = measured.map(|(listener, answers)| {
         if let Ok(address) = listener.local_addr() {

@@ -7,7 +7,7 @@ use crate::counting::counts::ProcessCounts;
 use crate::counting::identity::Identity;
 use crate::counting::rates::Looked;
 use crate::counting::responses::count;
-use crate::counting::tick::Clock;
+use crate::counting::tick::{Clock, TICK};
 use crate::health::Question;
 use crate::metrics::Observed;
 use crate::metrics::labels::Grouping;

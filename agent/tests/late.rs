@@ -12,9 +12,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use agent::counting::placing::POD_WAIT_TICKS;
+use agent::counting::tick::TICK;
 use api_server::ApiServer;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use whole::Agent;
 
 /// The one pod that the API server knows, and one that it never hears of.
@@ -115,4 +116,16 @@ async fn what_came_while_the_api_server_was_away_is_its_pods() {
     let third = late.outside;
     assert_eq!(late, Series { pod: third, unknown: third, outside: third, waiting: 0, node: 3 * third });
     check_table(&agent, &[("(outside pods)", 1), ("(pod unknown)", 1), ("shop/web-1", 1)]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_is_ready_before_the_api_server_and_before_a_second_has_passed() {
+    let server = ApiServer::absent().await;
+    let started = Instant::now();
+    let agent = Agent::start(&server, &json!({}), &[], cgroups());
+    while !agent.get("/health/ready").await.starts_with("HTTP/1.1 200") {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let taken = started.elapsed();
+    assert!(taken < TICK, "{taken:?}");
 }

@@ -283,6 +283,12 @@ impl Rates {
         self.totals
     }
 
+    /// The moment up to which there are rates.
+    #[must_use]
+    pub fn measured_at(&self) -> Duration {
+        self.measured_at
+    }
+
     /// Requests per second over all processes, ended ones too.
     #[must_use]
     pub fn rate(&self) -> f32 {

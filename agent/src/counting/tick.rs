@@ -117,6 +117,8 @@ pub struct Sampler<K, P, C> {
     failed_reads: u64,
     /// What agents before this one noted of processes that could not be read.
     unreadable_before: u64,
+    /// When the next reading is taken to be, if that is not when it is.
+    next_at: Option<Duration>,
 }
 
 impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
@@ -124,7 +126,13 @@ impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
     pub fn new(probe: K, processes: P, clock: C, host: Arc<str>) -> Self {
         let (rates, snapshots) = (Rates::new(clock.monotonic()), Snapshots::new(host));
         let (ending, failed_reads, unreadable_before) = (Vec::new(), 0, 0);
-        Self { probe, processes, clock, rates, snapshots, ending, failed_reads, unreadable_before }
+        Self { probe, processes, clock, rates, snapshots, ending, failed_reads, unreadable_before, next_at: None }
+    }
+
+    /// Its first tick comes at once. Of so short a time there is no rate: what it reads is part of the next one.
+    #[must_use]
+    pub fn read_at_once(self) -> Self {
+        Self { next_at: Some(self.rates.measured_at()), ..self }
     }
 
     /// Goes on where another agent's ended, with the same probe.
@@ -177,7 +185,8 @@ impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
         self.processes.forget(&given_up);
         self.ending.extend(given_up);
         let at = self.clock.wall();
-        let read = self.probe.read(self.clock.monotonic(), &self.ending);
+        let now = self.next_at.take().unwrap_or_else(|| self.clock.monotonic());
+        let read = self.probe.read(now, &self.ending);
         let reading = read.inspect_err(|_| self.failed_reads += 1)?;
         let elapsed = self.rates.advance(&reading, &self.ending, |process| self.processes.track(process));
         Ok(Read { reading, elapsed, at })

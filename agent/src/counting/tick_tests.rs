@@ -117,6 +117,17 @@ fn ended_then_read_then_track_then_release() {
 }
 
 #[test]
+fn what_is_read_at_once_is_part_of_the_next_rate() {
+    let mut script = script(vec![Ok(vec![process(1, 3)]), Ok(vec![process(1, 5)])], vec![]);
+    script.sampler = script.sampler.read_at_once();
+    let (first, _) = script.tick().unwrap();
+    assert_eq!((first.elapsed, requests(&first.totals), first.processes.len()), (Duration::ZERO, 3, 1));
+    let (second, _) = script.tick().unwrap();
+    assert_eq!((second.elapsed, requests(&second.totals)), (Duration::from_secs(1), 5));
+    assert!((second.rate - 5.0).abs() < 0.01, "{}", second.rate);
+}
+
+#[test]
 fn a_failed_read_keeps_who_has_ended_for_the_next_one() {
     let readings = vec![Ok(vec![process(1, 3)]), Err(io::Error::other("interrupted")), Ok(vec![process(1, 4)])];
     let mut script = script(readings, vec![vec![], vec![1]]);

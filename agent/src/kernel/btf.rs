@@ -17,12 +17,16 @@ const ENUMERATOR_BYTES: usize = 8;
 pub struct Kind(pub u32);
 /// A structure.
 pub const STRUCTURE: Kind = Kind(KIND_STRUCT);
+const UNION: Kind = Kind(KIND_UNION);
+const ENUMERATION: Kind = Kind(KIND_ENUM);
 /// A structure of which there is the name alone.
 pub const FORWARD: Kind = Kind(7);
 /// A typedef.
 pub const TYPEDEF: Kind = Kind(8);
 /// A function.
 pub const FUNCTION: Kind = Kind(12);
+/// How many kinds there may be.
+const KINDS: usize = 32;
 /// Anonymous structures nest; the kernel's own are at most three deep.
 const MAX_DEPTH: u32 = 8;
 
@@ -55,10 +59,11 @@ pub struct Btf<'a> {
     strings: &'a [u8],
     /// Where each type starts, by its id less 1.
     starts: Vec<u32>,
+    /// The ids of each kind that has names which are looked for: there are ten times as many others.
+    named: [Vec<u32>; KINDS],
 }
 
 struct Type<'a> {
-    name: u32,
     kind: u32,
     /// Of a structure, in bytes.
     size: u32,
@@ -85,13 +90,17 @@ impl<'a> Btf<'a> {
             blob.get(start..end).ok_or(Error::Malformed)
         };
         let (types, strings) = (section(8, 12)?, section(16, 20)?);
-        let mut starts = Vec::new();
+        let (mut starts, mut named) = (Vec::new(), [const { Vec::new() }; KINDS]);
         let mut at = 0;
         while at < types.len() {
             starts.push(u32::try_from(at).map_err(|_| Error::Malformed)?);
-            at += TYPE_BYTES + extra_bytes(u32_at(types, at + 4)?)?;
+            let info = u32_at(types, at + 4)?;
+            if u32_at(types, at)? != 0 {
+                named[kind(info) as usize].push(starts.len() as u32);
+            }
+            at += TYPE_BYTES + extra_bytes(info)?;
         }
-        Ok(Self { types, strings, starts })
+        Ok(Self { types, strings, starts, named })
     }
 
     /// The offset in bytes of `structure.member`, also within anonymous structures and unions; or of `structure.member.member`.
@@ -101,13 +110,10 @@ impl<'a> Btf<'a> {
     /// When there is no such structure, or it has no such member.
     pub fn offset_of(&self, structure: &str, member: &str) -> Result<u32, Error> {
         let mut exists = false;
-        for id in 1..=self.starts.len() as u32 {
-            let found = self.get(id)?;
-            if matches!(found.kind, KIND_STRUCT | KIND_UNION) && self.is_named(found.name, structure) {
-                exists = true;
-                if let Some(bits) = self.find(&found, member, MAX_DEPTH)?.filter(|bits| bits % 8 == 0) {
-                    return Ok(bits / 8);
-                }
+        for id in self.ids(STRUCTURE, structure).chain(self.ids(UNION, structure)) {
+            exists = true;
+            if let Some(bits) = self.find(&self.get(id)?, member, MAX_DEPTH)?.filter(|bits| bits % 8 == 0) {
+                return Ok(bits / 8);
             }
         }
         let name = format!("{structure}.{member}");
@@ -115,18 +121,9 @@ impl<'a> Btf<'a> {
     }
 
     /// The id of the first type of this kind and name.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Malformed`] when it is not BTF.
-    pub fn id_of(&self, kind: Kind, name: &str) -> Result<Option<u32>, Error> {
-        for id in 1..=self.starts.len() as u32 {
-            let found = self.get(id)?;
-            if found.kind == kind.0 && self.is_named(found.name, name) {
-                return Ok(Some(id));
-            }
-        }
-        Ok(None)
+    #[must_use]
+    pub fn id_of(&self, kind: Kind, name: &str) -> Option<u32> {
+        self.ids(kind, name).next()
     }
 
     /// The size of a structure in bytes.
@@ -135,13 +132,8 @@ impl<'a> Btf<'a> {
     ///
     /// When there is no such structure.
     pub fn size_of(&self, structure: &str) -> Result<u32, Error> {
-        for id in 1..=self.starts.len() as u32 {
-            let found = self.get(id)?;
-            if found.kind == KIND_STRUCT && self.is_named(found.name, structure) {
-                return Ok(found.size);
-            }
-        }
-        Err(Error::NoStructure(structure.to_owned()))
+        let id = self.id_of(STRUCTURE, structure).ok_or_else(|| Error::NoStructure(structure.to_owned()))?;
+        Ok(self.get(id)?.size)
     }
 
     /// The value of `enumeration.name`.
@@ -150,17 +142,25 @@ impl<'a> Btf<'a> {
     ///
     /// When there is no such enumeration, or it has no such name.
     pub fn value_of(&self, enumeration: &str, name: &str) -> Result<u32, Error> {
-        for id in 1..=self.starts.len() as u32 {
-            let found = self.get(id)?;
-            if found.kind == KIND_ENUM && self.is_named(found.name, enumeration) {
-                for entry in found.members.chunks_exact(ENUMERATOR_BYTES) {
-                    if self.is_named(u32_at(entry, 0)?, name) {
-                        return u32_at(entry, 4);
-                    }
+        for id in self.ids(ENUMERATION, enumeration) {
+            for entry in self.get(id)?.members.chunks_exact(ENUMERATOR_BYTES) {
+                if self.is_named(u32_at(entry, 0)?, name) {
+                    return u32_at(entry, 4);
                 }
             }
         }
         Err(Error::NoMember(format!("{enumeration}.{name}")))
+    }
+
+    /// Every type of this kind and name, in order.
+    fn ids(&self, kind: Kind, name: &str) -> impl Iterator<Item = u32> {
+        let ids = self.named.get(kind.0 as usize).into_iter().flatten().copied();
+        ids.filter(move |id| self.name_of(*id).is_some_and(|of| self.is_named(of, name)))
+    }
+
+    fn name_of(&self, id: u32) -> Option<u32> {
+        let at = *self.starts.get(id as usize - 1)?;
+        u32_at(self.types, at as usize).ok()
     }
 
     fn find(&self, structure: &Type<'_>, member: &str, depth: u32) -> Result<Option<u32>, Error> {
@@ -194,13 +194,7 @@ impl<'a> Btf<'a> {
         let info = u32_at(self.types, at + 4)?;
         let start = at + TYPE_BYTES;
         let members = self.types.get(start..start + extra_bytes(info)?).ok_or(Error::Malformed)?;
-        Ok(Type {
-            name: u32_at(self.types, at)?,
-            kind: kind(info),
-            size: u32_at(self.types, at + 8)?,
-            has_bit_fields: info >> 31 == 1,
-            members,
-        })
+        Ok(Type { kind: kind(info), size: u32_at(self.types, at + 8)?, has_bit_fields: info >> 31 == 1, members })
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {

@@ -46,7 +46,7 @@ pub fn hooks(types: &btf::Btf<'_>) -> Result<Btf, LoadError> {
     let functions = FUNCTIONS.map(|name| (FUNCTION, name.to_owned()));
     let names: Vec<_> = tracepoints.into_iter().chain(iterators).chain(functions).collect();
     let wanted: Vec<_> = names.iter().map(|(kind, name)| (*kind, name.as_str())).collect();
-    let blob = excerpt(types, &wanted)?;
+    let blob = excerpt(types, &wanted);
     Btf::parse(&blob, aya::Endianness::default()).map_err(|error| LoadError::Other(error.to_string()))
 }
 
@@ -54,7 +54,7 @@ pub fn hooks(types: &btf::Btf<'_>) -> Result<Btf, LoadError> {
 /// are: the constants make them dead code, which the verifier drops, or their program is not loaded.
 pub fn link_functions(code: &mut [u8], types: &btf::Btf<'_>) -> Result<Linked, LoadError> {
     let mut link = |function: KernelFunction| -> Result<bool, LoadError> {
-        let Some(id) = types.id_of(FUNCTION, function.name())? else { return Ok(false) };
+        let Some(id) = types.id_of(FUNCTION, function.name()) else { return Ok(false) };
         patch::patch(code, function, id).map_err(|error| LoadError::Other(error.to_string()))?;
         Ok(true)
     };
@@ -66,7 +66,7 @@ pub fn link_functions(code: &mut [u8], types: &btf::Btf<'_>) -> Result<Linked, L
 }
 
 pub fn constants(types: &btf::Btf<'_>, linked: &Linked) -> Result<Constants, btf::Error> {
-    let tcp_sock = types.id_of(STRUCTURE, "tcp_sock")?.unwrap_or(0);
+    let tcp_sock = types.id_of(STRUCTURE, "tcp_sock").unwrap_or(0);
     Ok(Constants {
         buffers: Buffers::UNKNOWN,
         layout: Layout::resolve(|structure, member| types.offset_of(structure, member))?,
@@ -81,7 +81,7 @@ pub fn constants(types: &btf::Btf<'_>, linked: &Linked) -> Result<Constants, btf
         tcp_sock: if linked.casts { tcp_sock } else { 0 },
         response_shards: 0,
         second_at_sends: 0,
-        has_loop: types.id_of(FUNCTION, LOOP_HELPER.0)?.is_some().into(),
+        has_loop: types.id_of(FUNCTION, LOOP_HELPER.0).is_some().into(),
     })
 }
 

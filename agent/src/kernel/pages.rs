@@ -50,11 +50,19 @@ pub(super) enum Cause {
     Io(#[from] io::Error),
 }
 
+/// What the programs here are told. It must live as long as what loads them.
+#[derive(Default)]
+pub(super) struct Trial {
+    slabs: OnceCell<Plain<SlabOffsets>>,
+    constants: OnceCell<Plain<Constants>>,
+}
+
 /// How to read the kernel's buffers where they are.
-pub(super) fn find(
-    loader: EbpfLoader<'static>,
+pub(super) fn find<'a>(
+    loader: &mut EbpfLoader<'a>,
     kernel: (&btf::Btf<'_>, &Btf),
     constants: &Constants,
+    told: &'a Trial,
 ) -> Result<Buffers, Cause> {
     let (types, _) = kernel;
     let known = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
@@ -63,14 +71,13 @@ pub(super) fn find(
     }
     let mut buffers = offsets(types)?;
     buffers.page_shift = (rustix::param::page_size() / PAGE_STRUCT_BYTES as usize).trailing_zeros();
-    let (slabs, constants_of_bytes) = (Plain(slabs(types)?), OnceCell::new());
-    // It lives no longer than what it is given.
-    let mut loader: EbpfLoader<'_> = loader;
-    loader.override_global("SLABS", &slabs, true);
-    buffers.pages = agreed(&witnesses(&mut loader, kernel)?, buffers.page_shift)?;
-    let constants = constants_of_bytes.get_or_init(|| Plain(Constants { buffers, ..*constants }));
+    let slabs = slabs(types)?;
+    // Objects that are loaded later have none.
+    loader.override_global("SLABS", told.slabs.get_or_init(|| Plain(slabs)), false);
+    buffers.pages = agreed(&witnesses(loader, kernel)?, buffers.page_shift)?;
+    let constants = told.constants.get_or_init(|| Plain(Constants { buffers, ..*constants }));
     loader.override_global(CONSTANTS, constants, true);
-    let compared = compare(&mut loader, kernel)?;
+    let compared = compare(loader, kernel)?;
     if compared.equal_linear > 0 && compared.equal_fragments > 0 && compared.different == 0 {
         Ok(buffers)
     } else {

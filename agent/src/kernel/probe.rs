@@ -1,5 +1,6 @@
 //! Loads the probe, attaches it, and reads what it counted. EDGE.
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use aya::EbpfLoader;
 use aya::maps::{MapError, SkStorage};
 use common::connection::Connection;
-use common::layout::{Buffers, CONSTANTS, KernelFunction};
+use common::layout::{Buffers, CONSTANTS, Constants, KernelFunction};
 use common::maps::{ProcessKey, names};
 
 use super::btf::{Btf, FUNCTION};
@@ -52,9 +53,8 @@ pub struct Kernel {
     pub(super) tls: TlsChoice,
 }
 
-/// A loader of programs. aya makes each with all of the kernel's types parsed, which takes more memory than all else, and the
-/// programs need none of it: so loaders are made one by one, before anything else is kept. Each takes a tenth of a second, so there are
-/// no more than are needed.
+/// A loader of programs. aya makes each with all of the kernel's types parsed, which takes a tenth of a second, and more memory than all
+/// else; the programs need none of it. So there is one, made before anything else is kept, for all objects.
 pub fn loader<'a>() -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader.btf(None);
@@ -69,12 +69,11 @@ impl Kernel {
     ///
     /// One line with the cause and the cure.
     pub fn load(config: ProbeConfig) -> Result<Self, LoadError> {
-        let looks_for_pages = matches!(config.hook, HookChoice::Auto | HookChoice::Tracepoint);
-        let for_pages = looks_for_pages.then(loader);
-        let mut ready = Some(loader());
+        let (trial, told) = (pages::Trial::default(), [const { OnceCell::new() }; 2]);
+        let mut loader = loader();
         let blob = describe()?;
         let types = Btf::parse(&blob)?;
-        if types.id_of(FUNCTION, YOUNGEST_HELPER.0)?.is_none() {
+        if types.id_of(FUNCTION, YOUNGEST_HELPER.0).is_none() {
             return Err(LoadError::NoFunction { name: YOUNGEST_HELPER.0, since: YOUNGEST_HELPER.1 });
         }
         let btf = hooks(&types)?;
@@ -84,8 +83,8 @@ impl Kernel {
         if config.without_loop {
             constants.0.has_loop = 0;
         }
-        if let Some(loader) = for_pages {
-            match pages::find(loader, (&types, &btf), &constants.0) {
+        if matches!(config.hook, HookChoice::Auto | HookChoice::Tracepoint) {
+            match pages::find(&mut loader, (&types, &btf), &constants.0, &trial) {
                 Ok(buffers) => constants.0.buffers = buffers,
                 Err(cause) => tracing::debug!(%cause, "buffers cannot be read where they are"),
             }
@@ -98,10 +97,8 @@ impl Kernel {
         drop(blob);
         sys::return_freed_memory();
         let object = |shards: u32| {
-            let mut constants = constants;
-            constants.0.response_shards = shards;
-            let mut loader = ready.take().unwrap_or_else(loader);
-            loader.override_global(CONSTANTS, &constants, true);
+            let with_shards = || Plain(Constants { response_shards: shards, ..constants.0 });
+            loader.override_global(CONSTANTS, told[usize::from(shards > 0)].get_or_init(with_shards), true);
             for map in [names::SLOTS, names::PROCESSES, names::COUNTS, names::MARKS, names::FREE_SLOTS] {
                 loader.map_max_entries(map, config.max_processes);
             }

@@ -45,7 +45,7 @@ pub fn missing_capabilities() -> Vec<&'static str> {
 pub fn survey() -> Result<Survey, LoadError> {
     let blob = describe()?;
     let types = Btf::parse(&blob)?;
-    let has = |name: &str, kind| matches!(types.id_of(kind, name), Ok(Some(_)));
+    let has = |name: &str, kind| types.id_of(kind, name).is_some();
     let function = |name: &str, since: &str| {
         let name_and_age = format!("{name} (Linux {since})");
         Piece { name: name_and_age, is_there: has(name, FUNCTION) }

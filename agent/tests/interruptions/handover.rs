@@ -15,7 +15,7 @@ use crate::lab::Agent;
 use crate::server::Server;
 
 /// Agents that follow one another.
-const UPGRADES: u32 = 10;
+pub const UPGRADES: u32 = 10;
 /// A handover takes less than so many of them.
 const MOMENT: Duration = Duration::from_millis(20);
 const MOMENTS: u32 = 12;
@@ -114,7 +114,7 @@ fn serving(root: &Path, answer: &'static [u8], keeps_silent: bool) -> Result<Uni
 }
 
 /// Whether an agent counts: a server of its own, to the last request.
-fn counts(agent: &Agent) -> Result<()> {
+pub fn counts(agent: &Agent) -> Result<()> {
     let server = Server::start("fast")?;
     agent.wait_for(&server, |total| total > 0)?;
     let server = server.finish()?;

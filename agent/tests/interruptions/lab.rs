@@ -3,6 +3,7 @@
 use std::fs;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,11 +11,11 @@ use std::process::{Child, Command, Stdio};
 use agent::scope::plugin::socket_path;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::wait_for;
-use crate::server::{Finished, Served};
+use crate::server::Served;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_scope-http-requests");
 const HOST: &str = "test-host";
@@ -58,6 +59,23 @@ impl Agent {
     /// The same in what looks like a pod.
     pub fn in_pod(folder: TempDir) -> Result<Self> {
         Self::spawn(folder, &[], Command::new(AGENT).env("KUBERNETES_SERVICE_HOST", "127.0.0.1"))
+    }
+
+    /// The same beside an API server at this address, and with metrics at another.
+    pub fn named_by(folder: TempDir, api_server: SocketAddr, metrics: SocketAddr) -> Result<Self> {
+        let file = folder.path().join("kubeconfig");
+        let text = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": format!("http://{api_server}")}}],
+            "users": [{"name": "u", "user": {}}],
+        });
+        fs::write(&file, text.to_string())?;
+        let (kubeconfig, metrics) =
+            (format!("--kubeconfig={}", file.display()), format!("--metrics-address={metrics}"));
+        Self::beside(folder, &["--node-name=node-1", &kubeconfig, &metrics])
     }
 
     fn spawn(folder: TempDir, more: &[&str], command: &mut Command) -> Result<Self> {
@@ -197,7 +215,7 @@ impl Agent {
     }
 
     /// Each request of a server that receives no more has its response.
-    pub fn expect_all_answered(&self, server: &Finished) -> Result<()> {
+    pub fn expect_all_answered(&self, server: &impl Served) -> Result<()> {
         let total = self.total(server)?.context("the server is shown no more")?;
         let mut answered = None;
         let waited = wait_for("the responses", || {

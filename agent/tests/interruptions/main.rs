@@ -8,8 +8,13 @@ mod handover;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lab;
+mod load;
+#[path = "../servers/process.rs"]
+#[expect(dead_code, reason = "the cases against real servers use the rest of it")]
+mod process;
 mod secure;
 mod server;
+mod tools;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,8 +23,9 @@ use std::{env, thread};
 use anyhow::{Context as _, Result, ensure};
 use harness::caught;
 use lab::{Agent, Refused};
+use load::By;
+use process::Missing;
 use rustix::process::Signal;
-use secure::Missing;
 use server::{MOST_A_SECOND, Server, serve};
 
 type Case = (&'static str, fn() -> Result<()>);
@@ -41,6 +47,15 @@ const CASES: &[Case] = &[
     ("HTTPS: five agents are killed under load: the server answers all, and is counted again", secure::killed),
     ("HTTPS: five agents, one after another, under load: totals go on, what was open is said", secure::handed_over),
     ("in a pod the one before stands by, and counts again where the next one is gone", handover::standing_by),
+    ("ten agents, one after another, under wrk: each request of nginx, with its response", || tools::upgrades(By::Wrk)),
+    ("ten agents, one after another, under h2load: each request of nginx, with its response", || {
+        tools::upgrades(By::H2load)
+    }),
+    ("ten agents, one after another, under gRPC: each call, with its response", || tools::upgrades(By::Grpc)),
+    ("connections of wrk older than the agent: all from their second read on", || tools::older(By::Wrk)),
+    ("connections of h2load older than the agent: all from their second read on", || tools::older(By::H2load)),
+    ("a connection of gRPC older than the agent: all from its second read on", || tools::older(By::Grpc)),
+    ("killed and started again under wrk, the API server silent: what is missing is said", tools::killed),
 ];
 
 fn main() -> ExitCode {
@@ -54,11 +69,11 @@ fn main() -> ExitCode {
     if arguments.iter().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
     }
+    let required = env::var_os("REQUIRE_PROBE").is_some_and(|value| value == "1");
     match Agent::start() {
         Ok(_) => {}
         Err(error) if error.is::<Refused>() => {
             println!("SKIPPED: the agent under load: {error}\n0 passed, 0 failed, {} skipped", CASES.len());
-            let required = env::var_os("REQUIRE_PROBE").is_some_and(|value| value == "1");
             return if required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
         Err(error) => {
@@ -83,7 +98,6 @@ fn main() -> ExitCode {
         }
     }
     println!("{} passed, {failed} failed, {skipped} skipped", cases.len() - failed - skipped);
-    let required = env::var_os("REQUIRE_PROBE").is_some_and(|value| value == "1");
     if failed == 0 && !(required && skipped > 0) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

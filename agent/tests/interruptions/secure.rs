@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::harness::wait_for;
 use crate::lab::Agent;
+use crate::process::Missing;
 use crate::server::Served;
 
 const TLS: &[&str] = &["--tls=auto"];
@@ -19,11 +20,6 @@ const AGENTS: usize = 5;
 const CONNECTIONS: u64 = 8;
 /// Exactly so many, once nothing else is sent.
 const LAST: u64 = 1000;
-
-/// Something that this case needs.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Missing(pub String);
 
 pub fn killed() -> Result<()> {
     let server = Secure::start()?;
@@ -80,7 +76,7 @@ pub fn handed_over() -> Result<()> {
 fn reading(folder: TempDir) -> Result<Agent> {
     let agent = Agent::start_with(folder, TLS)?;
     if agent.said()?.contains("uprobe_multi") {
-        return Err(Missing("this kernel has no uprobe_multi (Linux 6.6)".to_owned()).into());
+        return Err(Missing("a kernel with uprobe_multi (Linux 6.6)".to_owned()).into());
     }
     Ok(agent)
 }
@@ -233,7 +229,7 @@ fn tool(name: &str) -> Command {
 
 fn missing(name: &str, error: std::io::Error) -> anyhow::Error {
     match error.kind() {
-        std::io::ErrorKind::NotFound => Missing(format!("{name} is missing (.ci/setup test)")).into(),
+        std::io::ErrorKind::NotFound => Missing(name.to_owned()).into(),
         _ => error.into(),
     }
 }

@@ -8,8 +8,9 @@ use rustix::process::Signal;
 
 use crate::client::{Address, exchange, gets, h2load, post, post_chunked};
 use crate::nginx::{curl, data, fake_file};
+use crate::process::Missing;
 use crate::process::{Process, Tool, free_port, wait_for_port};
-use crate::session::{Missing, Session};
+use crate::session::Session;
 
 /// Where distributions keep Apache's modules.
 pub const MODULES: [&str; 3] = ["/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/libexec/apache2"];

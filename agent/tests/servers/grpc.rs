@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::process::Tool;
-use crate::programs::{Program, python_with, write};
-use crate::session::{Missing, Session};
+use crate::process::{Missing, Tool, python_with};
+use crate::programs::{Program, write};
+use crate::session::Session;
 
 pub fn calls(session: &mut Session, kind: &str) -> Result<()> {
     let python = python_with("grpc").ok_or_else(|| Missing("Python's module grpc".to_owned()))?;

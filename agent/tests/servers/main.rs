@@ -28,7 +28,8 @@ use std::time::Instant;
 
 use harness::caught;
 use probe::Probe;
-use session::{Lacking, Missing, Outcome, Session};
+use process::Missing;
+use session::{Lacking, Outcome, Session};
 
 /// A name, and what happens.
 type Case = (&'static str, fn(&mut Session) -> anyhow::Result<()>);

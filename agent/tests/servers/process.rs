@@ -16,13 +16,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::wait_for;
-use crate::session::Missing;
 
 /// What is left for a process that a failed case leaves behind.
 const LAST_WORD: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(2);
 /// Below the ports that the kernel gives to clients, so that none of them is in the way.
 const PORTS: std::ops::Range<u16> = 12_000..30_000;
+
+/// A program that is not installed, or something that this machine lacks.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is missing here (.ci/setup test installs what the tests use)")]
+pub struct Missing(pub String);
 
 /// A program and its arguments.
 pub struct Tool {
@@ -111,6 +115,15 @@ impl Tool {
     }
 }
 
+/// An interpreter that can import a module: the first in PATH, or the system's own.
+pub fn python_with(module: &str) -> Option<PathBuf> {
+    let candidates = ["python3", "/usr/bin/python3"];
+    candidates.into_iter().map(PathBuf::from).find(|python| {
+        let import = Tool::at("python3", Path::new(python)).arg("-c").arg(format!("import {module}"));
+        output(import).is_ok_and(|status| status.success())
+    })
+}
+
 /// Runs a program that is no part of a case.
 pub fn output(mut tool: Tool) -> Result<ExitStatus> {
     let done = tool.command.stdin(Stdio::null()).output().with_context(|| tool.name.clone())?;
@@ -177,6 +190,24 @@ impl Process {
     /// Writes this to its input.
     pub fn say(&mut self, bytes: &[u8]) -> Result<()> {
         Ok(self.child.stdin.as_mut().context("its input was closed")?.write_all(bytes)?)
+    }
+
+    /// Writes a line to its input.
+    pub fn tell(&mut self, line: &str) -> Result<()> {
+        self.say(format!("{line}\n").as_bytes())
+    }
+
+    /// Stops all of it, as it is, or has it go on.
+    pub fn hold(&self, is_held: bool) -> Result<()> {
+        self.signal(if is_held { Signal::STOP } else { Signal::CONT });
+        wait_for("all of its threads to stop or to go on", || {
+            let mut all = true;
+            for thread in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+                let status = fs::read_to_string(thread?.path().join("status"))?;
+                all &= status.contains("State:\tT") == is_held;
+            }
+            Ok(all.then_some(()))
+        })
     }
 
     /// Tells it to end gracefully by the end of its input, and waits.

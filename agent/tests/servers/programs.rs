@@ -232,12 +232,3 @@ pub fn short_lived(session: &mut Session) -> Result<()> {
     }
     Ok(())
 }
-
-/// An interpreter that can import a module: the first in PATH, or the system's own.
-pub fn python_with(module: &str) -> Option<PathBuf> {
-    let candidates = ["python3", "/usr/bin/python3"];
-    candidates.into_iter().map(PathBuf::from).find(|python| {
-        let import = Tool::at("python3", Path::new(python)).arg("-c").arg(format!("import {module}"));
-        output(import).is_ok_and(|status| status.success())
-    })
-}

@@ -11,12 +11,7 @@ use common::maps::ProcessKey;
 use tempfile::TempDir;
 
 use crate::probe::Count;
-use crate::process::{Process, Tool};
-
-/// A program that is not installed, or something that this machine lacks.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} is missing here (.ci/setup test installs what the tests use)")]
-pub struct Missing(pub String);
+use crate::process::{Missing, Process, Tool};
 
 /// Something that this kernel cannot do. What is to be installed would not change it.
 #[derive(Debug, thiserror::Error)]

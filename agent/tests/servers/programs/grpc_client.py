@@ -1,5 +1,7 @@
 """Calls the gRPC server on PORT in the way that KIND names; prints how many calls that were."""
+import queue
 import sys
+import threading
 
 import grpc
 
@@ -31,6 +33,31 @@ def streaming(channel):
         assert len(list(channel.unary_stream("/Test/Download")(FAKE))) == 50
         assert channel.stream_unary("/Test/Upload")(iter([FAKE] * 50)) == str(len(FAKE) * 50).encode()
     return 40
+
+
+def rounds(channel):
+    """From one line of input to the next, on one connection; after each second one it says how many calls there were so far."""
+    lines = queue.Queue()
+
+    def read():
+        for line in sys.stdin:
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    one, streams = channel.unary_unary("/Test/Unary"), channel.stream_stream("/Test/Both")
+    calls = number = 0
+    while lines.get():
+        while lines.empty():
+            assert one(FAKE) == FAKE
+            together = [streams(iter([FAKE] * 3)) for _ in range(10)]
+            assert all(len(list(stream)) == 3 for stream in together)
+            calls += 11
+        if not lines.get():
+            break
+        number += 1
+        print(f"calls of {number} rounds:", calls, flush=True)
+    return calls
 
 
 with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -47,6 +47,7 @@ server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Test", ha
 port = server.add_insecure_port("127.0.0.1:0")
 server.start()
 print("listening", port, flush=True)
-sys.stdin.read()
+for number, _ in enumerate(sys.stdin, 1):
+    print(f"requests at line {number}:", requests, flush=True)
 server.stop(5).wait()
 print("requests", requests, flush=True)
