@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::harness::wait_for;
@@ -60,6 +61,20 @@ impl Served for Load {
     }
 }
 
+/// Stops a program as it is, with all of its threads, or has it go on.
+fn hold(process: &Process, is_held: bool) -> Result<()> {
+    let pid = Pid::from_raw(process.pid().try_into()?).context("it has a PID")?;
+    kill_process(pid, if is_held { Signal::STOP } else { Signal::CONT })?;
+    wait_for("all of its threads to stop or to go on", || {
+        let mut all = true;
+        for thread in fs::read_dir(format!("/proc/{}/task", process.pid()))? {
+            let status = fs::read_to_string(thread?.path().join("status"))?;
+            all &= status.contains("State:\tT") == is_held;
+        }
+        Ok(all.then_some(()))
+    })
+}
+
 impl Load {
     /// Its connections are open, and requests are answered.
     pub fn start(by: By) -> Result<Self> {
@@ -75,7 +90,7 @@ impl Load {
         };
         let mut load = Self { client, server, pid, port, by, pauses: 0, lines: 0, _folder: folder };
         if matches!(by, By::Grpc) {
-            load.client.tell("go")?;
+            load.client.say(b"go\n")?;
         }
         load.wait_for_more(1)?;
         Ok(load)
@@ -94,13 +109,13 @@ impl Load {
     pub fn pause(&mut self) -> Result<u64> {
         if matches!(self.by, By::Grpc) {
             self.pauses += 1;
-            self.client.tell("hold")?;
+            self.client.say(b"hold\n")?;
             let calls = self.client.printed(&format!("calls of {} rounds:", self.pauses))?;
             let received = self.so_far()?;
             ensure!(calls == received, "the client made {calls} calls, the server counted {received}");
             return Ok(received);
         }
-        self.client.hold(true)?;
+        hold(&self.client, true)?;
         // Nothing but the question came since the one before, and nothing else is being answered.
         let mut before = 0;
         wait_for("nginx to be at rest", || {
@@ -114,8 +129,8 @@ impl Load {
     /// Goes on behind a pause, on the same connections.
     pub fn go_on(&mut self) -> Result<()> {
         match self.by {
-            By::Grpc => self.client.tell("go"),
-            By::Wrk | By::H2load => self.client.hold(false),
+            By::Grpc => self.client.say(b"go\n"),
+            By::Wrk | By::H2load => hold(&self.client, false),
         }
     }
 
@@ -124,7 +139,7 @@ impl Load {
             return Ok(status(self.port)?.0);
         }
         self.lines += 1;
-        self.server.tell("how many")?;
+        self.server.say(b"how many\n")?;
         self.server.printed(&format!("requests at line {}:", self.lines))
     }
 }

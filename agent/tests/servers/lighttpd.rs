@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 
+use crate::process::Missing;
 use crate::process::{Process, Tool, free_port, wait_for_port};
-use crate::session::{Missing, Session};
+use crate::session::Session;
 use crate::tls::certify;
 
 /// Where distributions keep its modules.

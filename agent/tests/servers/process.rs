@@ -192,24 +192,6 @@ impl Process {
         Ok(self.child.stdin.as_mut().context("its input was closed")?.write_all(bytes)?)
     }
 
-    /// Writes a line to its input.
-    pub fn tell(&mut self, line: &str) -> Result<()> {
-        self.say(format!("{line}\n").as_bytes())
-    }
-
-    /// Stops all of it, as it is, or has it go on.
-    pub fn hold(&self, is_held: bool) -> Result<()> {
-        self.signal(if is_held { Signal::STOP } else { Signal::CONT });
-        wait_for("all of its threads to stop or to go on", || {
-            let mut all = true;
-            for thread in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
-                let status = fs::read_to_string(thread?.path().join("status"))?;
-                all &= status.contains("State:\tT") == is_held;
-            }
-            Ok(all.then_some(()))
-        })
-    }
-
     /// Tells it to end gracefully by the end of its input, and waits.
     pub fn close_input(&mut self) -> Result<()> {
         drop(self.child.stdin.take());
