@@ -43,7 +43,7 @@ use common::stream::Phase;
 use common::tls::action::{ANSWERED, Action, depth, number};
 use common::tls::session::Key;
 
-use answers::{IS_ALONE, MAY_CALL};
+use answers::{IS_ALONE, IS_WIDE, MAY_CALL};
 use calls::Length;
 
 /// The kernel may let another program that counts come in between on a CPU.
@@ -126,28 +126,31 @@ fn at_write(ctx: &ProbeContext, cookie: u64) -> Option<()> {
     const GO_SERVER: u8 = Action::GoServer as u8;
     const GO_CLIENT: u8 = Action::GoClient as u8;
     const GO_CLOSE: u8 = Action::GoClose as u8;
-    let (call, length) = match number(cookie) {
+    let call = match number(cookie) {
         WRITE_ENTRY => return answers::begin(&call(ctx, cookie), ctx.arg(0)?, ctx.arg(1)?, 0, MAY_CALL),
         WRITE_EX_ENTRY => return answers::begin(&call(ctx, cookie), ctx.arg(0)?, ctx.arg(1)?, ctx.arg(3)?, MAY_CALL),
         WRITE_EX2_ENTRY => return answers::begin(&call(ctx, cookie), ctx.arg(0)?, ctx.arg(1)?, ctx.arg(4)?, MAY_CALL),
-        FILE_ENTRY => return answers::begin(&call(ctx, cookie), ctx.arg(0)?, 0, 0, MAY_CALL),
+        FILE_ENTRY => return answers::begin(&call(ctx, cookie), ctx.arg(0)?, 0, 0, IS_WIDE),
         GO_WRITE_ENTRY => {
-            return answers::begin(&goroutine(ctx), registers::go(ctx, 0), registers::go(ctx, 1), 0, IS_ALONE);
+            return answers::begin(
+                &goroutine(ctx),
+                registers::go(ctx, 0),
+                registers::go(ctx, 1),
+                0,
+                IS_ALONE | IS_WIDE,
+            );
         }
         WRITE_UNSEEN => return answers::unseen(key(ctx.arg(0)?)),
         AGAIN_ENTRY => return answers::begin_again(call(ctx, cookie), ctx.arg(0)?),
         AGAIN_END => return answers::end_again(call(ctx, cookie)),
         BEGIN_SERVER | BEGIN_CLIENT | FREE => return answers::ended(key(ctx.arg(0)?)),
         GO_SERVER | GO_CLIENT | GO_CLOSE => return answers::ended(key(registers::go(ctx, 0))),
-        // What a C function returns has 32 bits.
-        WRITE_END => (call(ctx, cookie), Length::Known(i64::from(registers::result(ctx) as i32))),
-        WRITE_EX_END => (call(ctx, cookie), Length::stored(registers::result(ctx) as i32 == 1)),
-        // That of `SSL_sendfile` has 64.
-        FILE_END => (call(ctx, cookie), Length::Known(registers::result(ctx) as i64)),
-        GO_WRITE_END => (goroutine(ctx), Length::Known(registers::go(ctx, 0) as i64)),
+        WRITE_END | WRITE_EX_END | FILE_END => call(ctx, cookie),
+        GO_WRITE_END => goroutine(ctx),
         _ => return None,
     };
-    answers::end(call, length)
+    // Also the first result of a function in Go.
+    answers::end(call, registers::result(ctx))
 }
 
 /// A call of a function in C.

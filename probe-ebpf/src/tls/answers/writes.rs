@@ -23,7 +23,7 @@ struct Write {
     buffer: u64,
     /// Where it writes how many bytes it took; 0 where it returns that.
     length_at: u64,
-    /// How many bytes of answers had been seen (modulo 2^32), or [`IS_ALONE`].
+    /// How many bytes of answers had been seen (modulo 2^32), and above it [`IS_ALONE`], [`IS_WIDE`].
     seen: u64,
 }
 
@@ -31,6 +31,8 @@ struct Write {
 pub(crate) const MAY_CALL: u64 = 0;
 /// It calls none, and others may write to the session meanwhile.
 pub(crate) const IS_ALONE: u64 = 1 << 32;
+/// Its result has 64 bits; that of others 32.
+pub(crate) const IS_WIDE: u64 = 1 << 33;
 
 #[btf_map]
 static WRITES: HashMap<Key, Write, MAX_CALLS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
@@ -55,23 +57,26 @@ pub(crate) fn begin(call: &Key, session: u64, buffer: u64, length_at: u64, calls
 
 /// It ends. Of sessions that were owed nothing when it was called, nothing is known.
 ///
-/// One key for all, and no copies: what is on the stack here adds to what the turns have there.
+/// One key for all, and no copies: what is on the stack here adds to what the turns have there. And what the function was, its entry has
+/// noted: if each end told it, the verifier would follow all of this once for each.
 #[inline(always)]
-pub(crate) fn end(mut key: Key, length: Length) -> Option<()> {
+pub(crate) fn end(mut key: Key, result: u64) -> Option<()> {
     // SAFETY: nobody else has this task's stack, or its goroutine.
     let write = unsafe { WRITES.get(key) }?;
     let (session, buffer, seen) = (write.session, write.buffer, write.seen);
-    let length = length.at(write.length_at);
+    let mut length = if seen & IS_WIDE != 0 { result as i64 } else { i64::from(result as i32) };
+    if write.length_at != 0 {
+        length = if length == 1 { Length::Stored.at(write.length_at).unwrap_or_default() } else { 0 };
+    }
     let _ = WRITES.remove(key);
     key.at = session;
-    let length = length?;
     if length <= 0 {
         return None;
     }
     let answering = maps::answering(&key)?;
     let (exchange, inbox) = (&mut answering.exchange, &mut answering.inbox);
     // Another function that this one called has written them, and said so.
-    if seen & IS_ALONE == 0 && seen != u64::from(exchange.next) {
+    if seen & IS_ALONE == 0 && seen as u32 != exchange.next {
         return None;
     }
     let position = exchange.next;
