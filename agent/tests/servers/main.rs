@@ -15,7 +15,6 @@ mod lighttpd;
 mod nginx;
 mod not_http;
 mod probe;
-#[expect(dead_code, reason = "the agent under load uses the rest of it")]
 mod process;
 mod programs;
 mod protocols;
