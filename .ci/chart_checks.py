@@ -228,7 +228,8 @@ NOTES = [
     ({}, ["--set tls.enabled=true", "SYS_PTRACE"]),
     ({"tls": {"enabled": True}}, ["OpenSSL and GnuTLS are counted", "has SYS_PTRACE", "--set tls.enabled=false"]),
     ({"tls": {"enabled": True, "go": True}}, ["OpenSSL, GnuTLS and Go are counted"]),
-    ({"tls": {"go": True}}, ["tls.go without tls.enabled does nothing"]),
+    ({"tls": {"go": True}}, ["tls.go and tls.responses do nothing without tls.enabled"]),
+    ({"tls": {"responses": True}}, ["tls.go and tls.responses do nothing without tls.enabled"]),
 ]
 
 

@@ -202,7 +202,6 @@ impl Uprobes {
     ///
     /// What the kernel said.
     pub fn sweep(&mut self, lives: impl Fn(u32) -> bool) -> io::Result<Swept> {
-        // Who removes while walking may come by the same again.
         fn sweep<V: Pod>(
             map: &mut HashMap<MapData, Plain<Key>, V>,
             most: usize,

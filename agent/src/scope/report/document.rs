@@ -205,7 +205,7 @@ impl LatestTemplates {
         Self {
             // Of 10 and more Scope hides them behind "+1", and it cuts labels of more than about twelve letters.
             total: MetadataTemplate::new(TOTAL, "HTTP total", "number", 6.0),
-            tls: tls.then(|| MetadataTemplate::new(TLS, "TLS, unread", "number", 6.5)),
+            tls: tls.then(|| MetadataTemplate::new(TLS, "TLS", "number", 6.5)),
             place: is_placed.then(|| PlaceTemplates {
                 pod: MetadataTemplate::new(POD, "Pod", "", 7.0),
                 namespace: MetadataTemplate::new(NAMESPACE, "Namespace", "", 8.0),
