@@ -56,7 +56,7 @@ pub(crate) fn connection<'a>(socket: *const u8) -> Option<&'a mut Connection> {
 /// Makes room for a connection's state. What that lacks is counted as a loss.
 #[inline(always)]
 pub(crate) fn new_connection<'a>(socket: *const u8) -> Option<&'a mut Connection> {
-    if takes_room()
+    if takes_room(1)
         && let Some(connection) = storage(socket, BPF_SK_STORAGE_GET_F_CREATE.into())
     {
         return Some(connection);
@@ -68,7 +68,7 @@ pub(crate) fn new_connection<'a>(socket: *const u8) -> Option<&'a mut Connection
 /// Makes room for the state of a connection that has none, at once with what is in it. What that lacks is no loss yet.
 #[inline(always)]
 pub(crate) fn note_connection(socket: *const u8, connection: &mut Connection) {
-    if takes_room() {
+    if takes_room(1) {
         let flags = BPF_SK_STORAGE_GET_F_CREATE.into();
         // SAFETY: the verifier admits only a socket here, and what is copied is a connection's state.
         unsafe { bpf_sk_storage_get(connections(), socket.cast_mut().cast(), from_mut(connection).cast(), flags) };
@@ -112,9 +112,9 @@ pub(crate) fn told(index: u32) -> u64 {
     TOLD.get_ptr_mut(index).map_or(0, |told| unsafe { told.read_volatile() })
 }
 
-/// Takes the room that one connection needs.
+/// Takes the room that so many connections need.
 #[inline(always)]
-fn takes_room() -> bool {
+pub(crate) fn takes_room(connections: i64) -> bool {
     let Some(room) = TOLD.get_ptr_mut(told::ROOM) else { return false };
     // SAFETY: an element of the map, which is aligned and never goes; other CPUs and the agent change it as this
     // does, whole.
@@ -122,7 +122,7 @@ fn takes_room() -> bool {
         if room.cast::<i64>().read_volatile() <= 0 {
             return false;
         }
-        asm!("lock *(u64 *)({room} + 0) += {less}", room = in(reg) room, less = in(reg) -1_i64, options(nostack));
+        asm!("lock *(u64 *)({room} + 0) += {less}", room = in(reg) room, less = in(reg) -connections, options(nostack));
     }
     true
 }

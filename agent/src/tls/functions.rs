@@ -44,7 +44,7 @@ const OPENSSL: [Function; 10] = [
     perhaps(call("SSL_sendfile", Action::FileEntry, Action::FileEnd, 5)),
 ];
 
-const GNUTLS: [Function; 8] = [
+const GNUTLS: [Function; 9] = [
     call("gnutls_record_recv", Action::ReadEntry, Action::ReadEnd, 3),
     mark("gnutls_handshake", Action::BeginUnlessKnown),
     // Before it, and of clients alone: what reads answers is no session.
@@ -54,6 +54,7 @@ const GNUTLS: [Function; 8] = [
     perhaps(call("gnutls_record_send2", Action::WriteEntry, Action::WriteEnd, 3)),
     perhaps(call("gnutls_record_uncork", Action::AgainEntry, Action::AgainEnd, 1)),
     perhaps(mark("gnutls_record_send_range", Action::WriteUnseen)),
+    perhaps(call("gnutls_record_send_file", Action::FileEntry, Action::FileEnd, 4)),
 ];
 
 /// Go's linker leaves out what nobody calls: a program without it is no server.

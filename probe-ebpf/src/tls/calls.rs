@@ -8,7 +8,7 @@ use common::failure::Failure;
 use common::tls::session::{Key, MAX_CALLS};
 
 use crate::maps::lose;
-use crate::sessions::position;
+use crate::sessions::{position, untold};
 
 /// What a function was called with.
 #[repr(C)]
@@ -86,7 +86,10 @@ pub(crate) fn end(key: Key, length: Length, is_answered: bool) -> Option<(Key, B
         return if none { None } else { lose(Failure::CallLost) };
     };
     let _ = CALLS.remove(key);
-    let length = length.at(call.length_at)?;
+    let Some(length) = length.at(call.length_at) else {
+        untold(Key { at: call.session, ..key });
+        return None;
+    };
     if length <= 0 {
         return None;
     }

@@ -12,7 +12,7 @@ use common::tls::session::{Key, MAX_SESSIONS};
 use crate::answers;
 use crate::calls::Bytes;
 use crate::count;
-use crate::maps::{count_failure, lose, mark};
+use crate::maps::{count_failure, lose, mark, takes_room};
 use crate::reader;
 use crate::shared::increase;
 
@@ -35,6 +35,9 @@ pub(crate) fn begin_unless_known(session: Key) -> Option<()> {
 
 #[inline(always)]
 fn insert(session: Key, phase: Phase, flags: u64) -> Option<()> {
+    if !takes_room(1) {
+        return lose(Failure::StorageFull);
+    }
     let connection = Connection { stream: Stream { phase, ..Stream::default() }, ..Connection::default() };
     match SESSIONS.insert(session, connection, flags) {
         Ok(()) => Some(()),
@@ -52,6 +55,16 @@ pub(crate) fn end(session: Key) -> Option<()> {
 pub(crate) fn position(session: Key) -> u64 {
     // SAFETY: a word, of a session that only this task reads from.
     unsafe { SESSIONS.get(session) }.map_or(0, |connection| connection.next)
+}
+
+/// A process has read from a session, and how many bytes cannot be told.
+#[inline(always)]
+pub(crate) fn untold(session: Key) -> Option<()> {
+    // SAFETY: nobody else reads from it.
+    let connection = unsafe { SESSIONS.get_ptr_mut(session)?.as_mut()? };
+    connection.lose_certainty(Failure::Unreadable);
+    count_failure(Failure::Unreadable as u32);
+    None
 }
 
 /// A process has read from a session.

@@ -6,6 +6,11 @@ use aya_ebpf::macros::btf_map;
 use common::exchange::Streams;
 use common::tls::session::{Answering, Key, MAX_ANSWERING, NOTED};
 
+use crate::maps::takes_room;
+
+/// Either takes the room of so many connections.
+const ROOM: i64 = 3;
+
 /// By what a session is known.
 pub(super) type Owner<'k> = &'k Key;
 
@@ -43,6 +48,9 @@ pub(super) fn answering_made<'a>(session: &Key) -> Option<&'a mut Answering> {
     if let Some(answering) = answering(session) {
         return Some(answering);
     }
+    if !takes_room(ROOM) {
+        return None;
+    }
     // SAFETY: an element of the map, which never goes.
     let blank = unsafe { &(*BLANK.get_ptr(0)?).answering };
     ANSWERING.insert(session, blank, BPF_NOEXIST.into()).ok()?;
@@ -61,6 +69,9 @@ pub(super) fn streams<'a>(session: &Key) -> Option<&'a mut Streams> {
 pub(super) fn streams_made<'a>(session: &Key) -> Option<&'a mut Streams> {
     if let Some(streams) = streams(session) {
         return Some(streams);
+    }
+    if !takes_room(ROOM) {
+        return None;
     }
     // SAFETY: an element of the map, which never goes.
     let blank = unsafe { &(*BLANK.get_ptr(0)?).streams };

@@ -65,11 +65,17 @@ pub(crate) fn end(mut key: Key, result: u64) -> Option<()> {
     let write = unsafe { WRITES.get(key) }?;
     let (session, buffer, seen) = (write.session, write.buffer, write.seen);
     let mut length = if seen & IS_WIDE != 0 { result as i64 } else { i64::from(result as i32) };
+    let mut is_told = true;
     if write.length_at != 0 {
-        length = if length == 1 { Length::Stored.at(write.length_at).unwrap_or_default() } else { 0 };
+        let stored = if length == 1 { Length::Stored.at(write.length_at) } else { Some(0) };
+        is_told = stored.is_some();
+        length = stored.unwrap_or_default();
     }
     let _ = WRITES.remove(key);
     key.at = session;
+    if !is_told {
+        return unseen(key);
+    }
     if length <= 0 {
         return None;
     }
