@@ -4,6 +4,7 @@
 
 use std::ffi::c_void;
 use std::fs::{self, File};
+use std::hint::black_box;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
@@ -112,6 +113,12 @@ const fn number(result: i64) -> *mut c_void {
     std::ptr::without_provenance_mut(result as usize)
 }
 
+/// Bytes that are in memory, as what a library hands over is: of the program's own file a new process has none before it looks.
+fn in_memory(bytes: &[u8]) -> *const u8 {
+    black_box(bytes.iter().fold(0, |sum: u8, byte| sum ^ byte));
+    bytes.as_ptr()
+}
+
 impl Session {
     pub fn begin_server(self) {
         // SAFETY: it does nothing; likewise the others.
@@ -162,7 +169,7 @@ impl Session {
     pub fn read_within(self, bytes: &[u8], within: Within, with: *mut c_void) {
         let size = bytes.len() as u64;
         // SAFETY: it calls `within`, and does nothing else.
-        unsafe { lab_read(self.0, bytes.as_ptr(), size, null_mut(), within, with) };
+        unsafe { lab_read(self.0, in_memory(bytes), size, null_mut(), within, with) };
     }
 
     /// As `SSL_read_ex`, which stores how many bytes there were.
@@ -173,14 +180,14 @@ impl Session {
     pub fn read_ex_within(self, bytes: &[u8], within: Within, with: *mut c_void) {
         let mut length = bytes.len() as u64;
         // SAFETY: as above.
-        unsafe { lab_read_ex(self.0, bytes.as_ptr(), length, &raw mut length, within, with) };
+        unsafe { lab_read_ex(self.0, in_memory(bytes), length, &raw mut length, within, with) };
     }
 
     /// As `SSL_read_early_data`.
     pub fn early(self, bytes: &[u8], result: i64) {
         let mut length = bytes.len() as u64;
         // SAFETY: as above.
-        unsafe { lab_early(self.0, bytes.as_ptr(), length, &raw mut length, as_told, number(result)) };
+        unsafe { lab_early(self.0, in_memory(bytes), length, &raw mut length, as_told, number(result)) };
     }
 
     /// As `SSL_write`, which takes all bytes.
@@ -197,7 +204,7 @@ impl Session {
     pub fn write_within(self, bytes: &[u8], within: Within, with: *mut c_void) {
         let size = bytes.len() as u64;
         // SAFETY: it calls `within`, and does nothing else.
-        unsafe { lab_write(self.0, bytes.as_ptr(), size, null_mut(), within, with) };
+        unsafe { lab_write(self.0, in_memory(bytes), size, null_mut(), within, with) };
     }
 
     /// As `SSL_write`, of memory that nobody has.
@@ -215,7 +222,7 @@ impl Session {
     pub fn write_ex_within(self, bytes: &[u8], within: Within, with: *mut c_void) {
         let mut length = bytes.len() as u64;
         // SAFETY: as above.
-        unsafe { lab_write_ex(self.0, bytes.as_ptr(), length, &raw mut length, within, with) };
+        unsafe { lab_write_ex(self.0, in_memory(bytes), length, &raw mut length, within, with) };
     }
 
     /// As `SSL_sendfile`, which takes so many bytes.
@@ -239,13 +246,13 @@ impl Session {
     /// As Go's `Write`, in this goroutine.
     pub fn go_write(self, bytes: &[u8], goroutine: u64) {
         // SAFETY: it does nothing.
-        unsafe { lab_go_write(self.0, bytes.as_ptr(), bytes.len() as i64, goroutine) };
+        unsafe { lab_go_write(self.0, in_memory(bytes), bytes.len() as i64, goroutine) };
     }
 
     /// As Go's `Read`, in this goroutine.
     pub fn go_read(self, bytes: &[u8], goroutine: u64) {
         // SAFETY: it does nothing.
-        unsafe { lab_go_read(self.0, bytes.as_ptr(), bytes.len() as i64, goroutine) };
+        unsafe { lab_go_read(self.0, in_memory(bytes), bytes.len() as i64, goroutine) };
     }
 }
 
