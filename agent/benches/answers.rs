@@ -1,9 +1,9 @@
 //! What responses cost: nanoseconds a send, less those of an empty program on the same hook, and what they add to the
 //! receive of a request.
 
+use std::error::Error;
 use std::io;
 
-use agent::counting::tick::Probe as _;
 use agent::kernel::{Comparison, Kernel, ProbeConfig, ProgramStatistics, ResponseChoice, StandIn};
 use agent::settings::config::probe_of_variables;
 use aya::sys::{Stats, enable_stats};
@@ -20,54 +20,85 @@ const LARGE_PER_ROUND: u32 = 20;
 const ROUNDS: usize = 21;
 
 pub(crate) fn measure() -> Figures {
-    let config = probe_of_variables(|name| std::env::var(name).ok());
-    let load = |responses| Kernel::load(ProbeConfig { responses, ..config });
-    let (without, with) = (load(ResponseChoice::Off)?, load(ResponseChoice::Auto)?);
-    if with.send_statistics()?.is_none() {
-        return Ok(vec![Figure::new("a send", "ns", None).note(format!("responses {}", with.responses()))]);
-    }
-    let mut comparison = Comparison::load()?;
-    // Only the tracepoint has a place for an empty program.
-    let _attached = comparison.attach(StandIn::EmptyAtSend)?;
-    let _statistics = enable_stats(Stats::RunTime)?;
+    // The probe that comes second finds in the caches what the first one brought there: each is that once, and then compared.
+    let (Some(one), Some(other)) = (in_order(false)?, in_order(true)?) else {
+        return Ok(vec![Figure::new("a send", "ns", None).note("responses are not counted here")]);
+    };
     let mut figures = Vec::new();
     let mut unserved = 0.0;
-    for mut case in cases::answers()? {
-        let rounds = (0..ROUNDS).map(|_| round([&without, &with], &comparison, &mut case));
-        let rounds = rounds.collect::<io::Result<Vec<_>>>()?;
-        let is_large = case.name.contains("MiB");
+    for (one, other) in one.cases.into_iter().zip(other.cases) {
+        let is_large = one.name.contains("MiB");
         let is_served = unserved != 0.0;
         // All calls are the server's, but one of the client's that sends the request.
         let net = |round: &Round| {
-            let calls = round.sends.calls as f64 / f64::from(round.exchanges);
+            let calls = round.calls();
             let answering = (calls - f64::from(u8::from(is_served))).max(1.0);
             let all =
                 (round.sends.nanoseconds - round.empty.nanoseconds) * calls - if is_served { unserved } else { 0.0 };
             if is_large { all / answering } else { all }
         };
-        let nets = Spread::of(rounds.iter().map(net));
-        let calls = Spread::of(rounds.iter().map(|round| round.sends.calls as f64 / f64::from(round.exchanges)));
-        let calls = calls.map_or(0.0, |calls| calls.median);
+        let all = || one.rounds.iter().chain(&other.rounds);
+        let nets = Spread::of(all().map(net));
+        let calls = Spread::of(all().map(Round::calls)).map_or(0.0, |calls| calls.median);
         if !is_served {
             unserved = nets.map_or(0.0, |net| net.median);
         }
-        let figure = Figure::new(case.name, "ns", nets).note(format!("{calls:.1} calls an exchange"));
-        figures.push(match case.aim {
+        let figure = Figure::new(one.name, "ns", nets).note(format!("{calls:.1} calls an exchange"));
+        figures.push(match one.aim {
             Some(aim) => figure.at_most(aim),
             None => figure,
         });
         if is_served && !is_large {
-            let added = |round: &Round| (round.with.nanoseconds - round.without.nanoseconds) * 2.0;
-            let name = format!("{}: added to its receives", case.name);
+            let rounds = one.rounds.iter().zip(&other.rounds);
+            let added = rounds.map(|(one, other)| 2.0 * (one.with.nanoseconds - other.without.nanoseconds));
+            let name = format!("{}: added to its receives", one.name);
             figures.push(
-                Figure::new(name, "ns", Spread::of(rounds.iter().map(added))).at_most(80.0).note("a pair of probes"),
+                Figure::new(name, "ns", Spread::of(added)).at_most(80.0).note("two probes, each behind the other"),
             );
         }
     }
-    for (name, count) in with.verified_for_responses() {
+    for (name, count) in one.verified {
         figures.push(Figure::once(format!("instructions that the verifier looked at in {name}"), "", f64::from(count)));
     }
     Ok(figures)
+}
+
+/// What was measured with one probe attached before the other.
+struct Ordered {
+    cases: Vec<Rounds>,
+    verified: Vec<(&'static str, u32)>,
+}
+
+struct Rounds {
+    name: &'static str,
+    aim: Option<f64>,
+    rounds: Vec<Round>,
+}
+
+/// `None` where responses are not counted.
+fn in_order(with_first: bool) -> Result<Option<Ordered>, Box<dyn Error>> {
+    let config = probe_of_variables(|name| std::env::var(name).ok());
+    let load = |responses| Kernel::load(ProbeConfig { responses, ..config });
+    let (without, with) = if with_first {
+        let with = load(ResponseChoice::Auto)?;
+        (load(ResponseChoice::Off)?, with)
+    } else {
+        (load(ResponseChoice::Off)?, load(ResponseChoice::Auto)?)
+    };
+    if with.send_statistics()?.is_none() {
+        return Ok(None);
+    }
+    let mut comparison = Comparison::load()?;
+    // Only the tracepoint has a place for an empty program.
+    let _attached = comparison.attach(StandIn::EmptyAtSend)?;
+    let _statistics = enable_stats(Stats::RunTime)?;
+    let mut cases = Vec::new();
+    for mut case in cases::answers()? {
+        let (name, aim) = (case.name, case.aim);
+        let rounds = (0..ROUNDS).map(|_| round([&without, &with], &comparison, &mut case));
+        cases.push(Rounds { name, aim, rounds: rounds.collect::<io::Result<_>>()? });
+    }
+    Ok(Some(Ordered { cases, verified: with.verified_for_responses() }))
 }
 
 /// What a round of exchanges took in each program.
@@ -79,6 +110,13 @@ struct Round {
     without: PerCall,
     /// By the one that counts responses too.
     with: PerCall,
+}
+
+impl Round {
+    /// Sends an exchange.
+    fn calls(&self) -> f64 {
+        self.sends.calls as f64 / f64::from(self.exchanges)
+    }
 }
 
 fn round([without, with]: [&Kernel; 2], comparison: &Comparison, case: &mut Case) -> io::Result<Round> {
