@@ -1,17 +1,14 @@
 //! nginx with HTTPS under load, which nobody touches, while agents are killed and follow one another.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::wait_for;
 use crate::lab::Agent;
-use crate::process::Missing;
+use crate::process::{Missing, Process, Tool, free_port, wait_for_port};
 use crate::server::Served;
 
 const TLS: &[&str] = &["--tls=auto"];
@@ -94,8 +91,8 @@ fn counts_exactly(agent: &Agent, server: &Secure) -> Result<()> {
 
 /// nginx with one worker.
 pub struct Secure {
+    master: Process,
     folder: TempDir,
-    master: Child,
     worker: u32,
     port: u16,
 }
@@ -118,8 +115,8 @@ impl Secure {
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
              -keyout {path}/key -out {path}/certificate"
         );
-        run("openssl", &certify.split_whitespace().collect::<Vec<_>>())?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        Process::start(Tool::new("openssl")?.args(&certify), folder.path())?.wait()?;
+        let port = free_port()?;
         let configuration = format!(
             "user root; daemon off; worker_processes 1; pid {path}/pid; error_log {path}/errors;
             events {{ }}
@@ -133,25 +130,15 @@ impl Secure {
             }}"
         );
         fs::write(folder.path().join("nginx.conf"), configuration)?;
-        let words = ["-e", &format!("{path}/errors"), "-c", &format!("{path}/nginx.conf")];
-        let master = tool("nginx").args(words).stdin(Stdio::null()).spawn().map_err(|error| missing("nginx", error))?;
-        let mut server = Self { folder, master, worker: 0, port };
-        server.worker = wait_for("nginx to serve", || {
-            ensure!(server.master.try_wait()?.is_none(), "nginx has ended: {}", server.errors()?);
-            let serves = TcpStream::connect(("127.0.0.1", port)).is_ok();
-            Ok(server.workers()?.first().copied().filter(|_| serves))
-        })?;
-        Ok(server)
+        let nginx = Tool::new("nginx")?.args(&format!("-e {path}/errors -c {path}/nginx.conf"));
+        let mut master = Process::start(nginx, folder.path())?;
+        wait_for_port(&mut master, port)?;
+        let worker = wait_for("nginx's worker", || Ok(master.children().first().copied()))?;
+        Ok(Self { folder, master, worker, port })
     }
 
     fn url(&self) -> String {
         format!("https://127.0.0.1:{}/", self.port)
-    }
-
-    fn workers(&self) -> Result<Vec<u32>> {
-        let pid = self.master.id();
-        let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-        Ok(text.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>()?)
     }
 
     fn errors(&self) -> Result<String> {
@@ -167,80 +154,39 @@ impl Secure {
     /// So many requests on new connections, each of which is answered.
     fn ask(&self, requests: u64) -> Result<()> {
         let connections = requests.min(10);
-        let words = [&format!("--requests={requests}"), &format!("--clients={connections}"), "--h1", &self.url()];
-        let report = run("h2load", &words.map(AsRef::as_ref))?;
+        let words = format!("--requests={requests} --clients={connections} --h1 {}", self.url());
+        let mut h2load = Process::start(Tool::new("h2load")?.args(&words), self.folder.path())?;
+        h2load.wait()?;
+        let report = h2load.output()?;
         ensure!(report.contains(&format!(" {requests} succeeded,")), "h2load: {report}");
         Ok(())
     }
 
     /// Connections that are kept, as fast as it answers.
-    fn load(&self) -> Result<Load<'_>> {
-        let log = fs::File::create(self.folder.path().join("wrk"))?;
+    fn load(&self) -> Result<Load> {
         let words = format!("--threads 1 --connections {CONNECTIONS} --duration 1h {}", self.url());
-        let wrk = tool("wrk").args(words.split_whitespace()).stdin(Stdio::null()).stdout(log).spawn();
-        Ok(Load { wrk: wrk.map_err(|error| missing("wrk", error))?, server: self })
+        Ok(Load(Process::start(Tool::new("wrk")?.args(&words), self.folder.path())?))
     }
 
     /// The same worker serves, and has had no trouble.
     fn is_untouched(&self) -> Result<()> {
-        let (workers, errors) = (self.workers()?, self.errors()?);
+        let (workers, errors) = (self.master.children(), self.errors()?);
         ensure!(workers == [self.worker], "workers {workers:?} instead of {}", self.worker);
         ensure!(!errors.contains("exited on signal") && !errors.contains("[alert]"), "{errors}");
         Ok(())
     }
 }
 
-impl Drop for Secure {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = kill_process(Pid::from_child(&self.master), Signal::TERM);
-        let _ = self.master.wait();
-    }
-}
-
 /// Until it is finished.
-struct Load<'a> {
-    wrk: Child,
-    server: &'a Secure,
-}
+struct Load(Process);
 
-impl Load<'_> {
+impl Load {
     /// Stops it; every request was answered well.
     fn finish(mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.wrk), Signal::INT)?;
-        self.wrk.wait()?;
-        let report = fs::read_to_string(self.server.folder.path().join("wrk"))?;
+        self.0.stop(Signal::INT)?;
+        let report = self.0.output()?;
         ensure!(report.contains(" requests in "), "wrk has ended before: {report}");
         ensure!(!report.contains("Socket errors") && !report.contains("Non-2xx"), "wrk: {report}");
         Ok(())
     }
-}
-
-impl Drop for Load<'_> {
-    fn drop(&mut self) {
-        let _ = self.wrk.kill();
-        let _ = self.wrk.wait();
-    }
-}
-
-/// Servers live in sbin, which an ordinary PATH leaves out.
-fn tool(name: &str) -> Command {
-    let usual = Path::new("/usr/sbin").join(name);
-    if usual.is_file() { Command::new(usual) } else { Command::new(name) }
-}
-
-fn missing(name: &str, error: std::io::Error) -> anyhow::Error {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => Missing(name.to_owned()).into(),
-        _ => error.into(),
-    }
-}
-
-/// Runs a program to its end, and gives what it printed.
-fn run(name: &str, words: &[&str]) -> Result<String> {
-    let output = tool(name).args(words).stdin(Stdio::null()).output().map_err(|error| missing(name, error))?;
-    if !output.status.success() {
-        bail!("{name}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
