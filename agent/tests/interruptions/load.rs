@@ -25,14 +25,17 @@ pub enum By {
 
 const CONNECTIONS: u64 = 8;
 const STREAMS: u64 = 100;
+/// A call, and ten at a time.
+const GRPC_ROUND: u64 = 11;
 
 impl By {
     /// How many requests the first reads behind a pause may hold, all connections together: those that are opened before the first answer.
+    /// gRPC's first round: where its first call is read in parts, none of its reads is made of frames alone.
     pub const fn first_reads(self) -> u64 {
         match self {
             Self::Wrk => CONNECTIONS,
             Self::H2load => CONNECTIONS * STREAMS,
-            Self::Grpc => 1,
+            Self::Grpc => GRPC_ROUND,
         }
     }
 }

@@ -52,6 +52,9 @@ pub struct Answering {
     pub inbox: Inbox<NOTED>,
     /// What is written was seen before: 1, else 0.
     pub again: u64,
+    /// Calls of Go's that write now, and above them how often it was closed: one may be closed meanwhile. In one word, so that one of
+    /// them comes last.
+    pub writing: u64,
 }
 
 impl Answering {

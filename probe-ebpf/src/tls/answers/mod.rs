@@ -15,4 +15,4 @@ mod requests;
 mod writes;
 
 pub(crate) use requests::{decide, lost, note};
-pub(crate) use writes::{IS_ALONE, IS_WIDE, MAY_CALL, begin, begin_again, end, end_again, ended, unseen};
+pub(crate) use writes::{IS_ALONE, IS_WIDE, MAY_CALL, begin, begin_again, closed, end, end_again, ended, unseen};

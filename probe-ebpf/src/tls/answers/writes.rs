@@ -12,6 +12,7 @@ use super::finish::finish;
 use super::follow::{self, Bytes, Parts, turns};
 use super::{inbox, maps};
 use crate::calls::Length;
+use crate::kernel::add_in_order;
 use crate::reader::{self, Cursor, Job, UserFill};
 
 /// What a function was called with.
@@ -37,6 +38,9 @@ pub(crate) const IS_WIDE: u64 = 1 << 33;
 #[btf_map]
 static WRITES: HashMap<Key, Write, MAX_CALLS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 
+/// In [`Answering::writing`](common::tls::session::Answering), once.
+const CLOSED: u64 = 1 << 32;
+
 /// More than a library takes at a time.
 const MOST_BYTES: i64 = 1 << 30;
 
@@ -51,6 +55,8 @@ pub(crate) fn begin(call: &Key, session: u64, buffer: u64, length_at: u64, calls
     if WRITES.insert(call, Write { session, buffer, length_at, seen }, 0).is_err() {
         // Its bytes will not be seen.
         inbox::note_break(&mut answering.inbox);
+    } else if calls & IS_ALONE != 0 {
+        add_in_order(&mut answering.writing, 1);
     }
     Some(())
 }
@@ -76,26 +82,38 @@ pub(crate) fn end(mut key: Key, result: u64) -> Option<()> {
     if !is_told {
         return unseen(key);
     }
-    if length <= 0 {
-        return None;
+    if length > 0 {
+        took(&key, (buffer, length), seen);
     }
-    let answering = maps::answering(&key)?;
+    if seen & IS_ALONE != 0 {
+        let others = add_in_order(&mut maps::answering(&key)?.writing, u64::MAX).wrapping_sub(1);
+        if others != 0 && others as u32 == 0 {
+            return ended(key);
+        }
+    }
+    Some(())
+}
+
+/// The library took so many bytes.
+#[inline(always)]
+fn took(key: &Key, (buffer, length): (u64, i64), seen: u64) -> Option<()> {
+    let answering = maps::answering(key)?;
     let (exchange, inbox) = (&mut answering.exchange, &mut answering.inbox);
     // Another function that this one called has written them, and said so.
     if seen & IS_ALONE == 0 && seen as u32 != exchange.next {
         return None;
     }
     let position = exchange.next;
-    inbox::take(inbox, exchange, &key, position);
+    inbox::take(inbox, exchange, key, position);
     if !exchange.stream.phase.reads_on() || exchange.stream.phase == Phase::Begin {
         return None;
     }
     let Some(claimed) = (if length < MOST_BYTES { reader::claim() } else { None }) else {
-        follow::lose(exchange, &key, Untold::Unreadable);
+        follow::lose(exchange, key, Untold::Unreadable);
         return None;
     };
     claimed.job.cursor = Cursor::new(0, buffer, (0, length as u32));
-    follow::process(exchange, &key, (position, length as u32), &Written(&raw mut claimed.job));
+    follow::process(exchange, key, (position, length as u32), &Written(&raw mut claimed.job));
     claimed.give_back();
     Some(())
 }
@@ -125,6 +143,13 @@ pub(crate) fn end_again(call: Key) -> Option<()> {
 pub(crate) fn unseen(session: Key) -> Option<()> {
     inbox::note_break(&mut maps::answering(&session)?.inbox);
     Some(())
+}
+
+/// A session is closed, perhaps while somebody writes to it: then it ends behind that.
+#[inline(always)]
+pub(crate) fn closed(session: Key) -> Option<()> {
+    let before = add_in_order(&mut maps::answering(&session)?.writing, CLOSED);
+    if before == 0 { ended(session) } else { None }
 }
 
 /// Nothing more is written to a session.
