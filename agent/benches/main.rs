@@ -12,6 +12,8 @@ mod cpu;
 mod hostile;
 mod machine;
 mod nginx;
+#[path = "../tests/own_program/mod.rs"]
+mod own_program;
 mod pairs;
 mod pods;
 mod processes;

@@ -6,16 +6,13 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use agent::counting::counts::{Pid, requests};
 use agent::kernel::{Kernel, ProbeConfig, ResponseChoice, Uprobes, detach};
 use agent::settings::config::probe_of_variables;
-use agent::tls::library::{FileId, Library};
-use agent::tls::place::{Kind, Place, Places};
+use agent::tls::place::Place;
 use common::tls::action::Action;
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
@@ -24,6 +21,7 @@ use crate::Figures;
 use crate::agent_process::AgentProcess;
 use crate::cpu;
 use crate::nginx::{Nginx, certify};
+use crate::own_program::{library_of, offset};
 use crate::pairs::{self, Pair};
 use crate::spread::Spread;
 use crate::table::Figure;
@@ -107,13 +105,13 @@ fn reads() -> Figures {
 /// Milliseconds that it takes to probe many files, and to let them go.
 fn many(uprobes: &Uprobes) -> Result<(f64, f64), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    let libraries: Vec<Library> = (0..FILES)
+    let libraries: Vec<_> = (0..FILES)
         .map(|index| {
             let path = folder.path().join(index.to_string());
             // Instructions that do nothing; nobody runs them.
             fs::write(&path, [0x90; 4096])?;
             let places = (0..PLACES).map(|place| Place { offset: 16 * place, action: Action::ReadEntry, depth: 0 });
-            library(File::open(&path)?, places.collect())
+            library_of(File::open(&path)?, places.collect())
         })
         .collect::<io::Result<_>>()?;
     let begun = Instant::now();
@@ -122,15 +120,6 @@ fn many(uprobes: &Uprobes) -> Result<(f64, f64), Box<dyn Error>> {
     detach(links);
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     Ok((milliseconds(attached - begun), milliseconds(attached.elapsed())))
-}
-
-/// A file with probes at these places.
-fn library(file: File, places: Vec<Place>) -> io::Result<Library> {
-    let about = file.metadata()?;
-    let changed = (about.ctime(), about.ctime_nsec() as u32);
-    let id = FileId { device: about.dev(), inode: about.ino(), changed, size: about.len() };
-    let places = Places::new(Kind::OpenSsl, places);
-    Ok(Library { file: OwnedFd::from(file), id, places, name: "this benchmark's".to_owned() })
 }
 
 fn probed(uprobes: &Uprobes, end: *const u8) -> Result<f64, Box<dyn Error>> {
@@ -144,7 +133,7 @@ fn probed(uprobes: &Uprobes, end: *const u8) -> Result<f64, Box<dyn Error>> {
         let offset = offset(&maps, address.addr() as u64).ok_or("this program is not mapped")?;
         Ok(Place { offset, action, depth: 0 })
     });
-    let library = library(File::open("/proc/self/exe")?, places.collect::<Result<Vec<_>, Box<dyn Error>>>()?)?;
+    let library = library_of(File::open("/proc/self/exe")?, places.collect::<Result<Vec<_>, Box<dyn Error>>>()?)?;
     let _link = uprobes.attach(&library)?;
     Ok(round())
 }
@@ -166,17 +155,6 @@ fn round() -> f64 {
         }
         (own_time() - started).as_nanos() as f64 / f64::from(READS_PER_ROUND)
     }
-}
-
-/// Where in its file an address lies.
-fn offset(maps: &str, address: u64) -> Option<u64> {
-    maps.lines().find_map(|line| {
-        let mut fields = line.split_whitespace();
-        let (start, end) = fields.next()?.split_once('-')?;
-        let number = |text| u64::from_str_radix(text, 16).ok();
-        let (start, end, offset) = (number(start)?, number(end)?, number(fields.nth(1)?)?);
-        (start..end).contains(&address).then(|| address - start + offset)
-    })
 }
 
 fn nginx() -> Figures {

@@ -3,17 +3,17 @@
 
 #[expect(dead_code, reason = "the tests of the wired agent use the rest of it")]
 mod api_server;
+mod watched;
 
 use agent::pods::cgroup::candidates;
 use agent::pods::index::Pods;
 use agent::pods::trouble::Trouble;
-use agent::pods::watch::{self as pod_watch, Pace, State};
+use agent::pods::watch::{Pace, State};
 use api_server::{ApiServer, Scenario};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use watched::Watched;
 
 const PACE: Pace = Pace {
     start_delay: Duration::ZERO,
@@ -36,23 +36,8 @@ fn pod(n: u32) -> Value {
     })
 }
 
-struct Watched {
-    pods: watch::Receiver<Pods>,
-    state: watch::Receiver<State>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 fn watch(server: &ApiServer) -> Watched {
-    let (pods_sender, pods) = watch::channel(Pods::default());
-    let (state_sender, state) = watch::channel(State::default());
-    let task = tokio::spawn(pod_watch::run(server.config(), "node-1".into(), PACE, pods_sender, state_sender));
-    Watched { pods, state, task }
+    watched::watch(server.config(), PACE)
 }
 
 impl Watched {

@@ -4,17 +4,16 @@
 
 #[expect(dead_code, reason = "the other tests of the watch use the rest of it")]
 mod api_server;
+mod watched;
 
-use agent::pods::index::Pods;
-use agent::pods::watch::{self as pod_watch, Pace, State};
+use agent::pods::watch::{Pace, State};
 use api_server::{ApiServer, Scenario};
 use kube::Config;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::runtime::Builder;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+use watched::Watched;
 
 /// Names are to be current so soon after the server is ready again.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -27,25 +26,9 @@ fn pod(n: u32) -> Value {
     json!({"metadata": {"name": format!("web-{n}"), "namespace": "shop", "uid": uid}, "status": {}})
 }
 
-struct Watched {
-    pods: watch::Receiver<Pods>,
-    state: watch::Receiver<State>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 /// As on a node, but without the delay of a start.
 fn watch(config: Config) -> Watched {
-    let pace = Pace { start_delay: Duration::ZERO, ..Pace::random() };
-    let (pods_sender, pods) = watch::channel(Pods::default());
-    let (state_sender, state) = watch::channel(State::default());
-    let task = tokio::spawn(pod_watch::run(config, "node-1".into(), pace, pods_sender, state_sender));
-    Watched { pods, state, task }
+    watched::watch(config, Pace { start_delay: Duration::ZERO, ..Pace::random() })
 }
 
 impl Watched {

@@ -20,6 +20,8 @@ mod lab;
 mod load;
 mod machine;
 mod old_http2;
+#[path = "../own_program/mod.rs"]
+mod own_program;
 mod processes;
 mod raw;
 mod raw_sends;

@@ -6,13 +6,14 @@ use std::ffi::c_void;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::ptr::null_mut;
 
-use agent::tls::library::{FileId, Library};
-use agent::tls::place::{Kind, Place, Places};
+use agent::tls::library::Library;
+use agent::tls::place::Place;
 use common::tls::action::Action;
+
+use crate::lab::Lab;
+use crate::own_program::{library_of, offset};
 
 /// What a function calls before it returns what that returns.
 pub type Within = extern "C" fn(*mut c_void) -> i64;
@@ -306,22 +307,11 @@ pub fn of_actions(wanted: impl Fn(Action) -> bool) -> io::Result<Library> {
     library_of(File::open("/proc/self/exe")?, places.collect::<io::Result<_>>()?)
 }
 
-/// A file with probes at these places.
-pub fn library_of(file: File, places: Vec<Place>) -> io::Result<Library> {
-    let about = file.metadata()?;
-    let changed = (about.mtime(), about.mtime_nsec() as u32);
-    let id = FileId { device: about.dev(), inode: about.ino(), changed, size: about.len() };
-    let places = Places::new(Kind::OpenSsl, places);
-    Ok(Library { file: OwnedFd::from(file), id, places, name: "this test".to_owned() })
-}
-
-/// Where in its file an address lies.
-fn offset(maps: &str, address: u64) -> Option<u64> {
-    maps.lines().find_map(|line| {
-        let mut fields = line.split_whitespace();
-        let (start, end) = fields.next()?.split_once('-')?;
-        let number = |text| u64::from_str_radix(text, 16).ok();
-        let (start, end, offset) = (number(start)?, number(end)?, number(fields.nth(1)?)?);
-        (start..end).contains(&address).then(|| address - start + offset)
-    })
+/// Runs a case's part with every function of this binary probed; its sessions are freed before they no longer are.
+pub fn probed(lab: &mut Lab, sessions: [Session; 2], run: impl FnOnce(&mut Lab) -> io::Result<()>) -> io::Result<()> {
+    let link = lab.uprobes()?.attach(&library()?).map_err(io::Error::other)?;
+    let done = run(lab);
+    sessions.into_iter().for_each(Session::free);
+    drop(link);
+    done
 }

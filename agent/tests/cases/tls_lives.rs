@@ -18,9 +18,10 @@ use agent::tls::place::Place;
 use common::tls::action::Action;
 
 use crate::lab::{Case, Expected, Lab, elsewhere, here};
+use crate::own_program::library_of;
 use crate::processes::in_role;
 use crate::streams::GET;
-use crate::tls_calls::{Session, library, library_of};
+use crate::tls_calls::{Session, library};
 
 pub const ROLE: &str = "tls-sessions";
 const REQUEST: &[u8] = GET.as_bytes();

@@ -14,7 +14,7 @@ use crate::lab::{Case, Expected, Lab, here};
 use crate::responses::{HEAD, OK, Seen, rows, seen};
 use crate::responses_http2::rows as rows_http2;
 use crate::streams::GET;
-use crate::tls_calls::{Session, library, of_actions};
+use crate::tls_calls::{Session, of_actions, probed};
 
 const REQUEST: &[u8] = GET.as_bytes();
 const S: Session = Session(0x7f00_0000_3000);
@@ -40,12 +40,7 @@ fn expecting(
 ) -> Case {
     Case::new(format!("TLS responses: {name}"), expected, move |lab| {
         let (before, _) = lab.need_responses()?;
-        let link = lab.uprobes()?.attach(&library()?).map_err(io::Error::other)?;
-        let done = run(lab);
-        S.free();
-        OTHER.free();
-        drop(link);
-        done?;
+        probed(lab, [S, OTHER], run)?;
         let (after, key) = lab.need_responses()?;
         let counted = Seen::between(&before, &after, key);
         if counted == seen { Ok(()) } else { Err(io::Error::other(format!("expected {seen:?}, counted {counted:?}"))) }

@@ -9,7 +9,7 @@ use common::tls::action::Action;
 use crate::frames::PREFACE;
 use crate::lab::{Case, Expected, Lab, here};
 use crate::streams::GET;
-use crate::tls_calls::{Session, library, of_actions};
+use crate::tls_calls::{Session, library, of_actions, probed};
 
 const REQUEST: &[u8] = GET.as_bytes();
 const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n";
@@ -31,14 +31,7 @@ fn lost(expected: Expected, cause: Failure, count: u64) -> Expected {
 
 /// With every function of this binary probed.
 fn case(name: &str, expected: Expected, run: impl FnOnce(&mut Lab) -> io::Result<()> + 'static) -> Case {
-    Case::new(format!("TLS session: {name}"), expected, move |lab| {
-        let link = lab.uprobes()?.attach(&library()?).map_err(io::Error::other)?;
-        let done = run(lab);
-        S.free();
-        OTHER.free();
-        drop(link);
-        done
-    })
+    Case::new(format!("TLS session: {name}"), expected, move |lab| probed(lab, [S, OTHER], run))
 }
 
 pub fn cases() -> Vec<Case> {

@@ -54,18 +54,22 @@ pub fn apache(session: &mut Session) -> Result<()> {
     apache.finish(session)
 }
 
+/// Where nginx listens, in its words, with this key and certificate.
+fn listen(port: u16, words: &str, [key, certificate]: &[PathBuf; 2]) -> String {
+    format!(
+        "listen 127.0.0.1:{port} {words};\nssl_certificate {};\nssl_certificate_key {};",
+        certificate.display(),
+        key.display()
+    )
+}
+
 /// It is a client of TLS, too, whose sessions count nothing.
 pub fn haproxy(session: &mut Session) -> Result<()> {
     let [key, certificate] = certify(session)?;
     let both = session.folder().join("both.pem");
     std::fs::write(&both, [std::fs::read(&certificate)?, std::fs::read(&key)?].concat())?;
     let port = free_port()?;
-    let listen = format!(
-        "listen 127.0.0.1:{port} ssl;\nssl_certificate {};\nssl_certificate_key {};",
-        certificate.display(),
-        key.display()
-    );
-    let nginx = Nginx::start(session, &listen)?;
+    let nginx = Nginx::start(session, &listen(port, "ssl", &[key, certificate]))?;
     let bound = format!("ssl crt {} alpn h2,http/1.1", both.display());
     let haproxy = Haproxy::bound(session, ("http", &bound), (port, "ssl verify none"), "")?;
     session.read_tls("haproxy", haproxy.process.pid())?;
@@ -151,14 +155,9 @@ pub fn traced(session: &mut Session) -> Result<()> {
 
 /// Its workers are traced for a while, as they serve.
 pub fn traced_nginx(session: &mut Session) -> Result<()> {
-    let [key, certificate] = certify(session)?;
+    let files = certify(session)?;
     let port = free_port()?;
-    let listen = format!(
-        "listen 127.0.0.1:{port} ssl http2;\nssl_certificate {};\nssl_certificate_key {};",
-        certificate.display(),
-        key.display()
-    );
-    let nginx = Nginx::start(session, &listen)?;
+    let nginx = Nginx::start(session, &listen(port, "ssl http2", &files))?;
     session.read_tls("nginx", nginx.process.pid())?;
     let url = format!("https://127.0.0.1:{port}/");
     h2load(session, 500, "--h1 -c 10", &url)?;
