@@ -3,6 +3,7 @@
 mod asked;
 mod connection;
 mod inbox;
+mod since;
 mod streams;
 mod untold;
 mod waiting;

@@ -1,13 +1,10 @@
 //! Requests that wait for their response, in the order in which they came. PURE.
 
 use super::Asked;
+use super::since::{since, time_ns};
 
 /// How many are kept; of further ones it is known that they came.
 pub const WAITING: u32 = 16;
-/// Times are kept in units of 1024 ns.
-const UNIT: u32 = 10;
-/// The time is not known.
-const UNKNOWN: u32 = u32::MAX;
 
 /// A queue of requests. Fresh storage is zeroed.
 #[repr(C)]
@@ -15,7 +12,7 @@ const UNKNOWN: u32 = u32::MAX;
 pub struct Waiting {
     /// When the first came since the queue was last empty.
     base_ns: u64,
-    /// When each came, since then. A queue that is never empty for more than 73 minutes knows no more times.
+    /// How long after that each came ([`since`]). A queue that is never empty for more than 73 minutes knows no more times.
     times: [u32; WAITING as usize],
     asked: [Asked; WAITING as usize],
     /// Requests behind those that are kept.
@@ -49,10 +46,9 @@ impl Waiting {
         if self.count == 0 {
             self.base_ns = now_ns;
         }
-        let since = now_ns.wrapping_sub(self.base_ns) >> UNIT;
         let at = ((u32::from(self.first) + u32::from(self.count)) & (WAITING - 1)) as usize;
         if let (Some(time), Some(kept)) = (self.times.get_mut(at), self.asked.get_mut(at)) {
-            *time = if since < u64::from(UNKNOWN) { since as u32 } else { UNKNOWN };
+            *time = since(self.base_ns, now_ns);
             *kept = asked;
         }
         self.count = self.count.wrapping_add(1);
@@ -77,12 +73,11 @@ impl Waiting {
     pub(super) fn take(&mut self) -> Option<Taken> {
         if self.count > 0 {
             let at = (u32::from(self.first) & (WAITING - 1)) as usize;
-            let since = self.times.get(at).copied().unwrap_or(UNKNOWN);
+            let since = self.times.get(at).copied().unwrap_or_default();
             let asked = self.asked.get(at).copied().unwrap_or(Asked::HTTP_1);
             self.first = self.first.wrapping_add(1);
             self.count -= 1;
-            let time = self.base_ns.wrapping_add(u64::from(since) << UNIT);
-            return Some(Taken { asked, started_ns: if since == UNKNOWN { 0 } else { time }, ambiguous: false });
+            return Some(Taken { asked, started_ns: time_ns(self.base_ns, since), ambiguous: false });
         }
         if self.beyond == 0 {
             return None;
@@ -142,12 +137,16 @@ mod tests {
         let mut waiting = Waiting::default();
         for round in 0..3 {
             for index in 0..40_u64 {
-                waiting.push(GET, 1_000_000 * (1 + round) + (index << UNIT));
+                waiting.push(GET, 1_024_001 * (1 + round) + 1024 * index);
             }
             assert_eq!(waiting.len(), 40);
             for index in 0..40_u64 {
                 let taken = waiting.take().expect("40 wait");
-                let expected = if index < 16 { 1_000_000 * (1 + round) + (index << UNIT) } else { 0 };
+                let expected = match index {
+                    0 => 1_024_001 * (1 + round),
+                    1..16 => 1_024_000 * (1 + round) + 1024 * index,
+                    _ => 0,
+                };
                 assert_eq!((taken.started_ns, taken.ambiguous), (expected, false), "{round} {index}");
             }
             assert_eq!(waiting.take(), None);

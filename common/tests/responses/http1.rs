@@ -158,10 +158,10 @@ fn send<const CAPACITY: u32>(responses: &mut Responses<CAPACITY>, position: u32,
 fn sends_that_were_refused_come_again() {
     let mut responses = Responses::<1024>::default();
     responses.expect(asked(Get), 7);
-    responses.expect(asked(Get), 7 + 1024);
+    responses.expect(asked(Get), 2048);
     assert_eq!(send(&mut responses, 0, &OK[..30]), []);
     assert_eq!(send(&mut responses, 10, &OK[10..30]), []);
-    assert_eq!(send(&mut responses, 20, &[&OK[20..], OK].concat()), [(200, 7), (200, 7 + 1024)]);
+    assert_eq!(send(&mut responses, 20, &[&OK[20..], OK].concat()), [(200, 7), (200, 2048)]);
     assert_eq!(send(&mut responses, 20, &[&OK[20..], OK].concat()), []);
 }
 
