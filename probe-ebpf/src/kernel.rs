@@ -123,6 +123,23 @@ pub(crate) fn add_in_order(counter: &mut u64, number: u64) -> u64 {
     before
 }
 
+/// The same of a number of 32 bits.
+#[inline(always)]
+pub(crate) fn add_to_half_in_order(counter: &mut u32, number: u32) -> u32 {
+    let address: *mut u32 = counter;
+    let mut before = number;
+    // SAFETY: an aligned half of a word that the reference holds.
+    unsafe {
+        asm!(
+            "{number} = atomic_fetch_add((u32 *)({address} + 0), {number})",
+            address = in(reg) address,
+            number = inout(wreg) before,
+            options(nostack),
+        );
+    }
+    before
+}
+
 /// `struct bpf_dynptr`: opaque.
 pub(crate) type Dynptr = MaybeUninit<[u64; 2]>;
 

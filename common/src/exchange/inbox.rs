@@ -1,59 +1,74 @@
 //! What is noted of requests until something of their responses is seen, by others than who reads requests. PURE.
 //!
-//! Requests and responses of a Unix connection are read under two locks, those of its two ends. So who reads requests leaves here what
-//! they were; who reads responses takes it, and alone writes `taken`, `unkept_taken` and `breaks_taken`. Numbers only grow.
+//! Requests and responses of a Unix connection are read under two locks, those of its two ends, at the same time on two CPUs. So who reads
+//! requests leaves here what they were, and who reads responses takes it. There is one of each at a time: the lock of its end is held, or
+//! that end is closed. Each field is written by one of them, or by atomic operations that do not let others pass:
+//!
+//! - `pushed` is added to behind what is kept: who sees the sum sees the request, its time, the base of that, and whose it is.
+//! - `taken` is added to behind the last look at what was taken. A place is written again only by who has seen that; the base only by who
+//!   has seen that all were taken, so that nobody looks at it.
+//! - `unkept` and `breaks` are added to by one side and taken from by the other. Nothing is lost of what is added meanwhile, and `unkept` is
+//!   0 again only behind its requests' being taken note of.
+//! - `decides` and `asker_closed` have a byte each, which is set once and never cleared. `decides` is set before its request is added.
+//! - `closed_ns` is written once, where the end that answers is closed.
+//! - `process` and `slot` may be read while another process, which reads on, writes them. A mixture of two is nobody who holds that slot, so
+//!   what is counted for it is [`Untold::Process`](super::Untold).
 
+use super::since::{since, time_ns};
 use crate::maps::ProcessKey;
 
 /// How many requests are kept until the next response is read; of further ones it is known that they came.
 const NOTED: usize = 16;
 
 /// Requests that were read and not yet taken note of by who reads responses. Fresh storage is zeroed.
+///
+/// How many there were is counted modulo 2^32: what is taken at once is not that much.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inbox<const KEPT: usize = NOTED> {
     /// Who counted the latest request.
     pub process: ProcessKey,
-    /// That process's slot.
-    pub slot: u32,
-    /// Among the unkept was one whose method decides about its response: 1 from then on.
-    pub decides: u32,
-    /// How many were kept. To be written behind what is kept.
-    pub pushed: u64,
-    /// How many of these were taken.
-    pub taken: u64,
-    /// How many were not kept.
-    pub unkept: u64,
-    /// How many of these were taken note of.
-    pub unkept_taken: u64,
-    /// How often requests were missed.
-    pub breaks: u64,
-    /// How often that was taken note of.
-    pub breaks_taken: u64,
+    /// When the first came since all were taken.
+    base_ns: u64,
     /// When the socket that answers was closed; 0 while it is open.
     pub closed_ns: u64,
+    /// The slot of who counted the latest request.
+    pub slot: u32,
+    /// How many were kept. To be added to behind what is kept.
+    pub pushed: u32,
+    /// How many of these were taken.
+    pub taken: u32,
+    /// How many were not kept, and not taken note of.
+    pub unkept: u32,
+    /// How often requests were missed, and that not taken note of.
+    pub breaks: u32,
+    /// Among the unkept was one whose method decides about its response: 1 from then on.
+    pub decides: u8,
     /// The socket that asked is closed: 1, else 0.
-    pub asker_closed: u64,
+    pub asker_closed: u8,
+    reserved: [u8; 2],
     requests: [u32; KEPT],
-    times: [u64; KEPT],
+    /// How long after the base each came ([`since`]).
+    times: [u32; KEPT],
 }
 
-const _: () = assert!(size_of::<Inbox>() <= 288);
+// The kernel adds 72 bytes to what is in a socket's storage (since Linux 6.3): 256.
+const _: () = assert!(size_of::<Inbox>() <= 184);
 
 impl<const KEPT: usize> Default for Inbox<KEPT> {
     fn default() -> Self {
         Self {
             process: ProcessKey::default(),
+            base_ns: 0,
+            closed_ns: 0,
             slot: 0,
-            decides: 0,
             pushed: 0,
             taken: 0,
             unkept: 0,
-            unkept_taken: 0,
             breaks: 0,
-            breaks_taken: 0,
-            closed_ns: 0,
+            decides: 0,
             asker_closed: 0,
+            reserved: [0; 2],
             requests: [0; KEPT],
             times: [0; KEPT],
         }
@@ -67,35 +82,45 @@ impl<const KEPT: usize> Inbox<KEPT> {
         KEPT as u32
     };
 
+    /// How many are kept and not taken.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kept(&self) -> u32 {
+        self.pushed.wrapping_sub(self.taken)
+    }
+
     /// Whether one more is kept. Behind one that was not, none is until that was taken note of: they stay in their order.
     #[inline(always)]
     #[must_use]
     pub const fn keeps(&self) -> bool {
-        self.unkept == self.unkept_taken && self.pushed.wrapping_sub(self.taken) < Self::KEPT as u64
+        self.unkept == 0 && self.kept() < Self::KEPT
     }
 
-    /// Writes down what is kept next. It counts once `pushed` is written.
+    /// Writes down what is kept next. It counts once `pushed` is added to.
     #[inline(always)]
     pub fn write(&mut self, request: u32, now_ns: u64) {
+        if self.kept() == 0 {
+            self.base_ns = now_ns;
+        }
         let at = Self::place(self.pushed);
         if let (Some(kept), Some(time)) = (self.requests.get_mut(at), self.times.get_mut(at)) {
             *kept = request;
-            *time = now_ns;
+            *time = since(self.base_ns, now_ns);
         }
     }
 
-    /// What was kept, and when.
+    /// What was kept, and when it came; 0: not known.
     #[inline(always)]
     #[must_use]
-    pub fn read(&self, index: u64) -> (u32, u64) {
+    pub fn read(&self, index: u32) -> (u32, u64) {
         let at = Self::place(index);
         let request = self.requests.get(at).copied().unwrap_or_default();
-        (request, self.times.get(at).copied().unwrap_or_default())
+        (request, time_ns(self.base_ns, self.times.get(at).copied().unwrap_or_default()))
     }
 
     #[inline(always)]
-    const fn place(index: u64) -> usize {
-        (index & (Self::KEPT as u64 - 1)) as usize
+    const fn place(index: u32) -> usize {
+        (index & (Self::KEPT - 1)) as usize
     }
 }
 
@@ -103,10 +128,12 @@ impl<const KEPT: usize> Inbox<KEPT> {
 mod tests {
     use super::*;
 
-    fn push(inbox: &mut Inbox, request: u32) {
+    const SECOND: u64 = 1_000_000_000;
+
+    fn push(inbox: &mut Inbox, request: u32, now_ns: u64) {
         if inbox.keeps() {
-            inbox.write(request, request.into());
-            inbox.pushed += 1;
+            inbox.write(request, now_ns);
+            inbox.pushed = inbox.pushed.wrapping_add(1);
         } else {
             inbox.unkept += 1;
         }
@@ -114,34 +141,66 @@ mod tests {
 
     /// How many were not kept. Those that were are these.
     #[track_caller]
-    fn take(inbox: &mut Inbox, expected: impl Iterator<Item = u32>) -> u64 {
-        let kept = (inbox.taken..inbox.pushed).map(|index| inbox.read(index));
-        assert!(kept.eq(expected.map(|request| (request, u64::from(request)))));
-        let unkept = inbox.unkept - inbox.unkept_taken;
+    fn take(inbox: &mut Inbox, expected: impl Iterator<Item = (u32, u64)>) -> u32 {
+        let kept = (0..inbox.kept()).map(|index| inbox.read(inbox.taken.wrapping_add(index)));
+        assert!(kept.eq(expected));
         inbox.taken = inbox.pushed;
-        inbox.unkept_taken = inbox.unkept;
-        unkept
+        core::mem::take(&mut inbox.unkept)
     }
 
     #[test]
     fn kept_in_their_order_and_the_rest_is_counted() {
-        let mut inbox: Inbox = Inbox::default();
-        for round in 0..3 {
-            let first = 100 * round;
-            (first..first + 20).for_each(|request| push(&mut inbox, request));
-            assert_eq!(take(&mut inbox, first..first + NOTED as u32), 20 - NOTED as u64, "{round}");
+        // Also where their number begins again.
+        for begun in [0, 8, u32::MAX - 4, u32::MAX - 20] {
+            let mut inbox: Inbox = Inbox { pushed: begun, taken: begun, ..Inbox::default() };
+            for round in 0..3 {
+                let requests = (100 * round..).map(|request| (request, 1 + 1024 * u64::from(100 * round)));
+                requests.clone().take(20).for_each(|(request, now_ns)| push(&mut inbox, request, now_ns));
+                assert_eq!(take(&mut inbox, requests.take(NOTED)), 20 - NOTED as u32, "{begun} {round}");
+            }
         }
     }
 
     #[test]
     fn none_is_kept_behind_one_that_was_not() {
         let mut inbox: Inbox = Inbox::default();
-        (0..17).for_each(|request| push(&mut inbox, request));
+        (0..17).for_each(|request| push(&mut inbox, request, 1));
         inbox.taken = 8;
-        push(&mut inbox, 17);
+        push(&mut inbox, 17, 1);
         assert_eq!((inbox.pushed, inbox.unkept), (16, 2));
-        inbox.unkept_taken = 2;
-        push(&mut inbox, 18);
-        assert_eq!((inbox.pushed, inbox.unkept), (17, 2));
+        inbox.unkept = 0;
+        push(&mut inbox, 18, 1);
+        assert_eq!((inbox.pushed, inbox.unkept), (17, 0));
+    }
+
+    #[test]
+    fn times_are_exact_where_none_waits_and_of_1024_ns_behind_that() {
+        let mut inbox: Inbox = Inbox::default();
+        for (request, now_ns) in [(0, 5001), (1, 5119), (2, 5120), (3, 7500)] {
+            push(&mut inbox, request, now_ns);
+        }
+        take(&mut inbox, [(0, 5001), (1, 5001), (2, 5120), (3, 7168)].into_iter());
+        push(&mut inbox, 4, 7501);
+        take(&mut inbox, [(4, 7501)].into_iter());
+    }
+
+    #[test]
+    fn a_base_stays_until_all_are_taken() {
+        let mut inbox: Inbox = Inbox::default();
+        push(&mut inbox, 0, SECOND);
+        push(&mut inbox, 1, 2 * SECOND + 700);
+        inbox.taken = 1;
+        push(&mut inbox, 2, 3 * SECOND);
+        take(&mut inbox, [(1, 2 * SECOND), (2, 2_999_999_488)].into_iter());
+    }
+
+    #[test]
+    fn one_that_lies_for_long_forgets_times_and_no_request() {
+        let mut inbox: Inbox = Inbox::default();
+        push(&mut inbox, 0, SECOND);
+        push(&mut inbox, 1, 7200 * SECOND);
+        take(&mut inbox, [(0, SECOND), (1, 0)].into_iter());
+        push(&mut inbox, 2, 7201 * SECOND);
+        take(&mut inbox, [(2, 7201 * SECOND)].into_iter());
     }
 }

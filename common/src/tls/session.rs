@@ -62,8 +62,7 @@ impl Answering {
     #[must_use]
     pub const fn owed(&self) -> u64 {
         let inbox = &self.inbox;
-        let noted = inbox.pushed.wrapping_sub(inbox.taken).wrapping_add(inbox.unkept).wrapping_sub(inbox.unkept_taken);
-        self.exchange.owed() as u64 + noted
+        self.exchange.owed() as u64 + inbox.kept() as u64 + inbox.unkept as u64
     }
 
     /// Who counted the latest request, in this slot.

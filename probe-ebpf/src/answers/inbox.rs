@@ -9,7 +9,7 @@ use core::ptr::{from_mut, from_ref, null_mut};
 use super::counted;
 use super::maps::{self, Inbox, Owner};
 use super::{count, follow};
-use crate::kernel::add_in_order;
+use crate::kernel::add_to_half_in_order;
 use crate::noted::{self, Request};
 use crate::reader::Job;
 use crate::repeat::{Round, repeat};
@@ -35,8 +35,8 @@ pub(super) fn note(inbox: &mut Inbox, connection: &Connection, job: &Job) {
     let mut noting = Noting { inbox, job: from_ref(job), now_ns };
     repeat::<Noting>(kept, &mut noting);
     if total > kept {
-        inbox.decides |= job.noted.decides;
-        add_in_order(&mut inbox.unkept, (total - kept).into());
+        inbox.decides |= u8::from(job.noted.decides != 0);
+        add_to_half_in_order(&mut inbox.unkept, total - kept);
     }
     if job.failure().is_some() {
         note_break(inbox);
@@ -46,7 +46,7 @@ pub(super) fn note(inbox: &mut Inbox, connection: &Connection, job: &Job) {
 /// Which response is whose is not known any more.
 #[inline(always)]
 pub(super) fn note_break(inbox: &mut Inbox) {
-    add_in_order(&mut inbox.breaks, 1);
+    add_to_half_in_order(&mut inbox.breaks, 1);
 }
 
 impl Round for Noting {
@@ -65,29 +65,32 @@ impl Round for Noting {
 fn push(inbox: &mut Inbox, request: u32, now_ns: u64) {
     if inbox.keeps() {
         inbox.write(request, now_ns);
-        add_in_order(&mut inbox.pushed, 1);
+        add_to_half_in_order(&mut inbox.pushed, 1);
     } else {
-        inbox.decides |= u32::from(Request::of(request).decides());
-        add_in_order(&mut inbox.unkept, 1);
+        inbox.decides |= u8::from(Request::of(request).decides());
+        add_to_half_in_order(&mut inbox.unkept, 1);
     }
 }
 
 /// What was answered to the latest request, as [`Exchange::decision`].
 #[inline(always)]
 pub(super) fn decision(inbox: &Inbox, exchange: &Exchange) -> Option<bool> {
-    if inbox.pushed != inbox.taken || inbox.unkept != inbox.unkept_taken {
+    if inbox.kept() != 0 || inbox.unkept != 0 {
         return None;
     }
     exchange.decision()
 }
 
 /// What takes notes over.
+///
+/// `lost` stands in the second half of a word: of what begins a word on the stack the verifier follows each value, here one for each number
+/// of lost requests, and then looks at more than it may.
+#[repr(C)]
 struct Taking {
     inbox: *mut Inbox,
     exchange: *mut Exchange,
     /// Null on a connection that speaks HTTP/1.
     streams: *mut Streams,
-    first: u64,
     position: u32,
     /// Requests whose response will not be known.
     lost: u32,
@@ -97,42 +100,41 @@ struct Taking {
 #[inline(never)]
 pub(super) fn take(inbox: &mut Inbox, exchange: &mut Exchange, owner: Owner, position: u32) -> u64 {
     // Unkept ones stand behind all that are kept: they are asked for first.
-    let unkept = add_in_order(&mut inbox.unkept, 0).wrapping_sub(inbox.unkept_taken);
-    let kept = add_in_order(&mut inbox.pushed, 0).wrapping_sub(inbox.taken);
-    let breaks = inbox.breaks.wrapping_sub(inbox.breaks_taken);
+    let unkept = add_to_half_in_order(&mut inbox.unkept, 0);
+    let kept = add_to_half_in_order(&mut inbox.pushed, 0).wrapping_sub(inbox.taken);
+    let breaks = inbox.breaks;
     if kept == 0 && unkept == 0 && breaks == 0 {
         return 0;
     }
     exchange.belongs_to(inbox.process, inbox.slot);
-    let first = inbox.taken;
     let mut streams = maps::streams(owner).map_or(null_mut(), from_mut);
     if streams.is_null()
         && kept > 0
-        && matches!(Request::of(inbox.read(first).0), Request::Http2(..))
+        && matches!(Request::of(inbox.read(inbox.taken).0), Request::Http2(..))
         && let Some(made) = maps::streams_made(owner)
     {
         streams = made;
         exchange.expect_frames(position);
     }
-    let mut taking = Taking { inbox, exchange, streams, first, position, lost: 0 };
-    let kept = if kept < Inbox::KEPT.into() { kept as u32 } else { Inbox::KEPT };
+    let mut taking = Taking { inbox, exchange, streams, position, lost: 0 };
+    let kept = if kept < Inbox::KEPT { kept } else { Inbox::KEPT };
     repeat::<Taking>(kept, &mut taking);
     let lost = taking.lost;
     if unkept > 0 {
         if streams.is_null() {
-            exchange.waiting.push_unkept(unkept as u32, inbox.decides != 0);
+            exchange.waiting.push_unkept(unkept, inbox.decides != 0);
         } else {
             // SAFETY: the storage that was asked for above.
-            unsafe { (*streams).open_unkept(unkept as u32) };
+            unsafe { (*streams).open_unkept(unkept) };
         }
-        add_in_order(&mut inbox.unkept_taken, unkept);
+        add_to_half_in_order(&mut inbox.unkept, unkept.wrapping_neg());
     }
-    add_in_order(&mut inbox.taken, kept.into());
+    add_to_half_in_order(&mut inbox.taken, kept);
     if lost > 0 {
         count::lost(exchange, lost);
     }
     if breaks > 0 {
-        inbox.breaks_taken = inbox.breaks_taken.wrapping_add(breaks);
+        add_to_half_in_order(&mut inbox.breaks, breaks.wrapping_neg());
         follow::lose(exchange, owner, Untold::Gap);
     }
     0
@@ -145,7 +147,7 @@ impl Round for Taking {
     fn round(index: u64, taking: &mut Self) -> bool {
         // SAFETY: `take` was given both.
         let (inbox, exchange) = unsafe { (&*taking.inbox, &mut *taking.exchange) };
-        let (request, since_ns) = inbox.read(taking.first.wrapping_add(index));
+        let (request, since_ns) = inbox.read(inbox.taken.wrapping_add(index as u32));
         match Request::of(request) {
             Request::Http1(asked) => {
                 let known = exchange.expect(asked, since_ns, taking.position);
