@@ -38,6 +38,15 @@ impl By {
             Self::Grpc => GRPC_ROUND,
         }
     }
+
+    /// So many requests are more than are under way at any time. A call takes Python as long as nginx many requests, and minutes would be
+    /// spent on emulated machines for 2 000.
+    pub const fn some(self) -> u64 {
+        match self {
+            Self::Wrk | Self::H2load => 2000,
+            Self::Grpc => 200,
+        }
+    }
 }
 
 /// A server, and its load; both end with it.

@@ -10,14 +10,11 @@ use crate::lab::Agent;
 use crate::load::{By, Load};
 use crate::process::free_port;
 
-/// So many requests are more than are under way at any time.
-const SOME: u64 = 2000;
-
 pub fn upgrades(by: By) -> Result<()> {
     let mut agent = Agent::start()?;
     let mut load = Load::start(by)?;
     for number in 1..=UPGRADES {
-        load.wait_for_more(SOME)?;
+        load.wait_for_more(by.some())?;
         let shown = agent.total(&load)?.unwrap_or(0);
         let next = Agent::beside(agent.give_folder()?, &[])?;
         agent.wait_ended()?;
@@ -34,11 +31,11 @@ pub fn upgrades(by: By) -> Result<()> {
 
 pub fn older(by: By) -> Result<()> {
     let mut load = Load::start(by)?;
-    load.wait_for_more(SOME)?;
+    load.wait_for_more(by.some())?;
     let before = load.pause()?;
     let agent = Agent::start()?;
     load.go_on()?;
-    load.wait_for_more(SOME)?;
+    load.wait_for_more(by.some())?;
     let since = load.pause()? - before;
     // What is counted of another server by now was received later.
     counts(&agent)?;
@@ -48,7 +45,7 @@ pub fn older(by: By) -> Result<()> {
     println!("  {by:?}: {} of {since} were not counted", since - total);
     // All that came later was.
     load.go_on()?;
-    load.wait_for_more(SOME)?;
+    load.wait_for_more(by.some())?;
     let later = load.pause()? - before - since;
     agent.wait_for(&load, |shown| shown == total + later)?;
     agent.expect_all_answered(&load)?;
@@ -67,7 +64,7 @@ pub fn killed() -> Result<()> {
     let mut second = Agent::named_by(first.give_folder()?, silent.local_addr()?, metrics)?;
     second.wait_ready()?;
     load.go_on()?;
-    load.wait_for_more(SOME)?;
+    load.wait_for_more(By::Wrk.some())?;
     let since = load.pause()? - before;
     counts(&second)?;
     let total = second.total(&load)?.context("nothing was counted")?;
