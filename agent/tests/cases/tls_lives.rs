@@ -177,6 +177,8 @@ fn killed(lab: &mut Lab) -> io::Result<()> {
 /// No more than was read is counted, and what reads goes on.
 fn come_and_go(lab: &mut Lab) -> io::Result<()> {
     let (stop, read) = (AtomicBool::new(false), AtomicU64::new(0));
+    // Not in this program's file, of which the kernel takes away what is in memory while it puts probes in.
+    let request = REQUEST.to_vec();
     let own = |lab: &mut Lab| -> io::Result<(u64, u64)> {
         let pid = Some(Pid(std::process::id()));
         let reading = lab.read()?;
@@ -187,13 +189,13 @@ fn come_and_go(lab: &mut Lab) -> io::Result<()> {
     let before = own(lab)?;
     thread::scope(|scope| {
         for index in 1..=2 {
-            let (stop, read) = (&stop, &read);
+            let (stop, read, request) = (&stop, &read, &request);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let session = Session(index << 12);
                     session.begin_server();
-                    session.read(REQUEST);
-                    session.read_ex(REQUEST);
+                    session.read(request);
+                    session.read_ex(request);
                     session.free();
                     read.fetch_add(2, Ordering::Relaxed);
                 }
