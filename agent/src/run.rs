@@ -19,15 +19,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use crate::clock::SystemClock;
 use crate::counting::counts::requests;
 use crate::counting::overview::{Facts, Overview};
-use crate::counting::plaintext::Reading;
 use crate::counting::snapshot::Snapshot;
 use crate::counting::summary;
 use crate::counting::tick::{Clock as _, Handed, Probe, Processes, Sampler};
 use crate::exit::Failure;
-use crate::handover::{self, Given, NotStarted, Origin, Start, Started};
+use crate::handover::{self, Given, Layouts, NotStarted, Origin, Start, Started, Taken};
 use crate::kernel::{Kernel, has_host_pids, sees_only_itself};
 use crate::metrics::{self, Instruments, Meter};
-use crate::plaintext::Looking;
+use crate::plaintext::{Looking, Looks};
 use crate::pods::cluster::{Cluster, find_cluster};
 use crate::pods::index::{Pod, Pods};
 use crate::pods::news::State;
@@ -59,7 +58,9 @@ pub async fn run<K: Probe + Send + 'static, P: Processes + Send + 'static, E: Di
     // From here on no signal ends the agent without its socket being removed.
     let mut signals = Signals::listen().map_err(|error| Failure::Io(format!("cannot listen for signals: {error}")))?;
     // Whoever looks at a live table by hand ends nobody else's agent over it: there is `top`.
-    let layout = lines.is_none().then(|| Kernel::layout_of(config.probe));
+    let layout = lines
+        .is_none()
+        .then(|| Layouts { probe: Kernel::layout_of(config.probe), tls: Kernel::tls_layout_of(config.probe) });
     let start = Start { root: config.plugins_root.clone(), layout, load };
     match start.start().await {
         Ok(started) => count((config, lines), started, processes, &mut signals).await,
@@ -88,7 +89,7 @@ pub enum End {
 
 async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
     (config, lines): (Config, Option<HeldLines>),
-    Started { probe, socket, listener, origin, kept }: Started<K>,
+    Started { probe, socket, listener, origin, kept, read }: Started<K>,
     processes: P,
     signals: &mut Signals,
 ) -> Result<End, Failure> {
@@ -143,6 +144,7 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         sampler = sampler.read_at_once();
     }
     let node = config.node.clone();
+    let tls_layout = Kernel::tls_layout_of(config.probe);
     let (publish_pods, pods) = watch::channel(none_yet);
     let (publish_state, pod_state) = watch::channel(State::default());
     let watching =
@@ -171,7 +173,7 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         let complaint = Arc::new(move |question| pulse.borrow().complaint(question, None));
         (listener, metrics::Answers { render, complaint })
     });
-    let looking = Looking::start(sampler.plaintext());
+    let looking = Looking::start(sampler.plaintext(), read);
     let outlets = Outlets { publish, beat, meter, pod_state: publish_state, looking };
     // The first tick makes the agent ready.
     let mut sampling = tokio::spawn(sample(sampler, outlets, pods.clone(), (end_sampling, Instant::now())));
@@ -206,11 +208,10 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         };
         // Nobody may read the kernel's marks while another agent decides whether it does.
         drop(trigger_sampling);
-        let (sampler, mut outlets) = unwound(sampling.await);
-        // The other one probes the same files: two would count everything twice.
-        outlets.looking = Looking::none(Reading::Off);
+        let (sampler, outlets) = unwound(sampling.await);
         let by = taker.pid.map_or_else(|| "another agent".to_owned(), |pid| format!("the agent with PID {pid}"));
-        let last = Last { sampler, outlets, node: node.clone(), pods: pods.borrow().carried(), began, handovers };
+        let (node, pods_now, tls_layout) = (node.clone(), pods.borrow().carried(), tls_layout.clone());
+        let last = Last { sampler, outlets, node, pods: pods_now, began, handovers, tls_layout };
         let listener = given_listener.try_clone();
         let (given, last) = unwound(spawn_blocking(move || last.hand_over(taker, listener)).await);
         let (trigger, end_sampling) = shutdown::channel();
@@ -223,9 +224,7 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
             Err(error) => {
                 tracing::warn!(%error, "{by} did not go on with what is counted here: this one does");
                 let first = Instant::now();
-                let looking = Looking::start(last.sampler.plaintext());
-                let outlets = Outlets { looking, ..last.outlets };
-                sampling = tokio::spawn(sample(last.sampler, outlets, pods.clone(), (end_sampling, first)));
+                sampling = tokio::spawn(sample(last.sampler, last.outlets, pods.clone(), (end_sampling, first)));
             }
         }
     };
@@ -274,13 +273,37 @@ struct Last<K, P> {
     pods: Vec<(Pod, Option<Duration>)>,
     began: Timestamp,
     handovers: u64,
+    tls_layout: Option<String>,
 }
 
 impl<K: Probe, P: Processes> Last<K, P> {
     /// Gives it to another agent. If that fails this one may go on.
-    fn hand_over(self, taker: Taker, listener: io::Result<OwnedFd>) -> (io::Result<Given>, Self) {
-        let given = self.descriptors(&taker, listener).and_then(|(state, all)| handover::give(taker, &state, &all));
-        (given, self)
+    fn hand_over(mut self, taker: Taker, listener: io::Result<OwnedFd>) -> (io::Result<Given>, Self) {
+        let looks = self.outlets.looking.pause();
+        let reads_on = taker.takes_probe && taker.tls_layout == self.tls_layout;
+        let taken = self.offer(taker, listener, looks.as_ref().filter(|_| reads_on));
+        match (&taken, looks) {
+            (_, None) => {}
+            (Err(_), Some(looks)) => self.outlets.looking.go_on(looks),
+            (Ok(_), Some(looks)) if reads_on => looks.given(),
+            (Ok(_), Some(looks)) => {
+                tracing::info!("the other agent does not read on in TLS what is read here: nothing is from now on");
+                // Before the other one may probe the same files: two would count everything twice.
+                drop(looks);
+            }
+        }
+        (taken.map(Taken::give), self)
+    }
+
+    fn offer(&self, taker: Taker, listener: io::Result<OwnedFd>, looks: Option<&Looks>) -> io::Result<Taken> {
+        let (mut state, all) = self.descriptors(&taker, listener)?;
+        let mut following = Vec::new();
+        if let Some(looks) = looks {
+            let (probe, descriptors) = looks.hand_over()?;
+            state.tls = Some(handover::Tls { probe, descriptors: descriptors.len(), read: looks.read() });
+            following = descriptors;
+        }
+        handover::offer(taker, &state, (&all, &following))
     }
 
     fn descriptors(&self, taker: &Taker, listener: io::Result<OwnedFd>) -> io::Result<(handover::State, Vec<OwnedFd>)> {

@@ -5,6 +5,7 @@ mod played;
 use super::*;
 use crate::counting::counts::ProcessCounts;
 use crate::counting::identity::Identity;
+use crate::counting::plaintext::Reading;
 use crate::counting::rates::Looked;
 use crate::counting::responses::count;
 use crate::counting::tick::{Clock, TICK};

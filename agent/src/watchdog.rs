@@ -14,7 +14,7 @@ use common::maps::ProcessKey;
 use crate::counting::counts::Reading;
 use crate::counting::plaintext::Plaintext;
 use crate::counting::responses::Counted;
-use crate::counting::tick::{Handed, Probe};
+use crate::counting::tick::{Part, Probe};
 
 /// The probe is read each second.
 const LOOK: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ impl<K: Probe> Probe for Watched<K> {
         self.probe.responses()
     }
 
-    fn plaintext(&self) -> Option<Result<Box<dyn Plaintext>, String>> {
+    fn plaintext(&mut self) -> Option<Result<Box<dyn Plaintext>, String>> {
         self.probe.plaintext()
     }
 
@@ -79,7 +79,7 @@ impl<K: Probe> Probe for Watched<K> {
         self.probe.layout()
     }
 
-    fn hand_over(&self) -> io::Result<Handed> {
+    fn hand_over(&self) -> io::Result<Part> {
         self.probe.hand_over()
     }
 }

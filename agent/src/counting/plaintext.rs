@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use common::maps::ProcessKey;
 
@@ -22,6 +23,16 @@ pub trait Plaintext: Send {
     ///
     /// What the kernel said.
     fn sweep(&mut self) -> io::Result<()>;
+
+    /// What another agent goes on with: what the descriptors are, and these, still its own.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be written.
+    fn hand_over(&self) -> io::Result<(serde_json::Value, Vec<BorrowedFd<'_>>)>;
+
+    /// Another agent goes on with it: what it has in the kernel stays as it is.
+    fn given(self: Box<Self>);
 }
 
 /// A process that has received TLS.

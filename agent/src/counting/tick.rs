@@ -45,8 +45,9 @@ pub trait Probe {
     /// Whether responses are counted, and why not.
     fn responses(&self) -> Counted;
 
-    /// What reads requests in TLS, or why that cannot be; `None` where nobody asked for it.
-    fn plaintext(&self) -> Option<Result<Box<dyn Plaintext>, String>> {
+    /// What reads requests in TLS, or why that cannot be; `None` where nobody asked for it. The first time it is what was handed over,
+    /// if anything was.
+    fn plaintext(&mut self) -> Option<Result<Box<dyn Plaintext>, String>> {
         None
     }
 
@@ -60,17 +61,26 @@ pub trait Probe {
     /// # Errors
     ///
     /// What the kernel said.
-    fn hand_over(&self) -> io::Result<Handed> {
+    fn hand_over(&self) -> io::Result<Part> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
-/// What an agent hands over of its probe.
+/// What an agent hands over.
 #[derive(Debug)]
 pub struct Handed {
+    /// Its probe.
+    pub probe: Part,
+    /// What reads requests in TLS, if the one that takes it reads them alike.
+    pub tls: Option<Part>,
+}
+
+/// A part of it.
+#[derive(Debug)]
+pub struct Part {
     /// What the descriptors are, and what is not in the kernel: for the same layout to read.
     pub state: serde_json::Value,
-    /// The probe in the kernel, as descriptors.
+    /// What is in the kernel, as descriptors.
     pub descriptors: Vec<OwnedFd>,
 }
 
@@ -154,7 +164,7 @@ impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
     /// # Errors
     ///
     /// What the kernel said.
-    pub fn hand_over(&self) -> io::Result<(Carried, Handed)> {
+    pub fn hand_over(&self) -> io::Result<(Carried, Part)> {
         let carried = Carried {
             rates: self.rates.carried(),
             snapshots: self.snapshots.clone(),
@@ -166,7 +176,7 @@ impl<K: Probe, P: Processes, C: Clock> Sampler<K, P, C> {
     }
 
     /// As [`Probe::plaintext`].
-    pub fn plaintext(&self) -> Option<Result<Box<dyn Plaintext>, String>> {
+    pub fn plaintext(&mut self) -> Option<Result<Box<dyn Plaintext>, String>> {
         self.probe.plaintext()
     }
 

@@ -8,8 +8,9 @@ mod state;
 mod take;
 mod wire;
 
-pub use give::{Given, give};
+pub use give::{Given, Taken, offer};
 pub use origin::Origin;
 pub use standby::stand_by;
 pub use start::{NotStarted, Start, Started};
-pub use state::{Kept, State, VERSION};
+pub use state::{Kept, State, Tls, VERSION};
+pub use take::Layouts;

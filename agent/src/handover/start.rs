@@ -1,15 +1,17 @@
 //! How an agent starts: where no other is, as the first; else with what that one hands over, or in its place. EDGE.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use common::maps::ProcessKey;
 use tokio::net::UnixListener;
 use tokio::task::spawn_blocking;
 
 use super::origin::Origin;
 use super::state::Kept;
-use super::take::{Offer, Refusal, accept, ask};
+use super::take::{Layouts, Offer, Refusal, accept, ask};
 use crate::counting::tick::Handed;
 use crate::scope::plugin::{ClaimError, PluginsRoot, Socket, claim_first};
 use crate::shutdown::unwound;
@@ -26,6 +28,8 @@ pub struct Started<K> {
     pub origin: Origin,
     /// What another agent had counted.
     pub kept: Option<Kept>,
+    /// The processes whose requests in TLS it reads on.
+    pub read: HashMap<ProcessKey, String>,
 }
 
 /// Why it cannot start.
@@ -41,7 +45,7 @@ pub struct Start<L> {
     /// Where the socket is to be.
     pub root: PluginsRoot,
     /// What another agent's probe must be like; `None` where this one takes nobody's place.
-    pub layout: Option<String>,
+    pub layout: Option<Layouts>,
     /// Loads the probe, or goes on with what was handed over.
     pub load: L,
 }
@@ -99,21 +103,21 @@ impl<K, E: Display, L: FnMut(Option<Handed>) -> Result<K, E>> Start<L> {
         origin: Origin,
     ) -> Result<Started<K>, NotStarted<E>> {
         match (self.load)(None) {
-            Ok(probe) => Ok(Started { probe, socket, listener, origin, kept: None }),
+            Ok(probe) => Ok(Started { probe, socket, listener, origin, kept: None, read: HashMap::new() }),
             Err(error) => Err(NotStarted::NoProbe(error, Some((socket, listener)))),
         }
     }
 
     /// With all that another agent gives. Until it is accepted, the other one counts on.
     async fn take(&mut self, path: PathBuf, offer: Offer) -> Result<Started<K>, String> {
-        let Offer { stream, listener, probe, kept } = offer;
+        let Offer { stream, listener, probe, kept, read } = offer;
         let (handed, kept) = probe.zip(kept).ok_or("it gives no probe")?;
         let probe = (self.load)(Some(handed)).map_err(|error| error.to_string())?;
         let (socket, listener) = Socket::inherit(&path, listener).map_err(|error| error.to_string())?;
         match accepted(stream).await {
             Ok(()) => {
                 announce(&listener);
-                Ok(Started { probe, socket, listener, origin: Origin::Handover, kept: Some(kept) })
+                Ok(Started { probe, socket, listener, origin: Origin::Handover, kept: Some(kept), read })
             }
             Err(error) => {
                 socket.give();
@@ -141,14 +145,14 @@ impl<K, E: Display, L: FnMut(Option<Handed>) -> Result<K, E>> Start<L> {
             }
             None => Socket::replace(&self.root.path).map_err(NotStarted::NoSocket)?,
         };
-        Ok(Started { probe, socket, listener, origin: Origin::OtherLayout, kept: None })
+        Ok(Started { probe, socket, listener, origin: Origin::OtherLayout, kept: None, read: HashMap::new() })
     }
 
     /// In the place of one that keeps what it has.
     fn instead(&mut self) -> Result<Started<K>, NotStarted<E>> {
         let probe = (self.load)(None).map_err(|error| NotStarted::NoProbe(error, None))?;
         let (socket, listener) = Socket::replace(&self.root.path).map_err(NotStarted::NoSocket)?;
-        Ok(Started { probe, socket, listener, origin: Origin::Refused, kept: None })
+        Ok(Started { probe, socket, listener, origin: Origin::Refused, kept: None, read: HashMap::new() })
     }
 }
 
@@ -159,8 +163,8 @@ fn announce(listener: &UnixListener) {
     }
 }
 
-async fn asked(path: PathBuf, layout: Option<String>) -> Result<Offer, Refusal> {
-    unwound(spawn_blocking(move || ask(&path, layout.as_deref())).await)
+async fn asked(path: PathBuf, layout: Option<Layouts>) -> Result<Offer, Refusal> {
+    unwound(spawn_blocking(move || ask(&path, layout.as_ref())).await)
 }
 
 async fn accepted(stream: UnixStream) -> std::io::Result<()> {

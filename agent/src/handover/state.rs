@@ -1,18 +1,21 @@
 //! What one agent tells the next, beside the descriptors. PURE.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
+use common::maps::ProcessKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use std::time::Duration;
-
 use crate::counting::carried::Carried;
+use crate::counting::carried::pairs;
 use crate::metrics::CarriedMeter;
 use crate::pods::index::Pod;
 
 impl Default for State {
     /// The socket alone.
     fn default() -> Self {
-        Self { version: VERSION, probe: None, kept: None }
+        Self { version: VERSION, probe: None, kept: None, tls: None }
     }
 }
 
@@ -28,6 +31,21 @@ pub struct State {
     pub probe: Option<Value>,
     /// What was counted.
     pub kept: Option<Kept>,
+    /// What reads requests in TLS, if that is given, too. Agents that know nothing of it are not given it.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+}
+
+/// What reads requests in TLS.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Tls {
+    /// What its descriptors are.
+    pub probe: Value,
+    /// How many follow.
+    pub descriptors: usize,
+    /// The processes whose requests are read, and where.
+    #[serde(with = "pairs")]
+    pub read: HashMap<ProcessKey, String>,
 }
 
 /// What user space keeps.

@@ -1,17 +1,19 @@
 //! Asks an agent that serves for what it counts. EDGE.
 
+use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use common::maps::ProcessKey;
 use rustix::process::getuid;
 
-use super::state::{Kept, State, VERSION};
+use super::state::{Kept, State, Tls, VERSION};
 use super::wire::{GIVEN, TAKEN, Timed};
-use crate::counting::tick::Handed;
-use crate::scope::plugin::{OTHER_LAYOUT, PATH, PROTOCOL, connected, server_of};
+use crate::counting::tick::{Handed, Part};
+use crate::scope::plugin::{OTHER_LAYOUT, PATH, PROTOCOL, TLS_LAYOUT, connected, server_of};
 
 /// For what the other agent has to say.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +31,17 @@ pub(super) struct Offer {
     pub(super) probe: Option<Handed>,
     /// What was counted, likewise.
     pub(super) kept: Option<Kept>,
+    /// The processes whose requests in TLS are read, if that goes on.
+    pub(super) read: HashMap<ProcessKey, String>,
+}
+
+/// What another agent must have for this one to go on with it.
+#[derive(Clone, Debug)]
+pub struct Layouts {
+    /// A probe that is like this.
+    pub probe: String,
+    /// What reads TLS and is like this; `None` where this one reads none. Without it the rest is taken all the same.
+    pub tls: Option<String>,
 }
 
 /// Why there is nothing to go on with.
@@ -46,8 +59,8 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Asks for the probe of this layout, or without one for the socket alone.
-pub(super) fn ask(socket: &Path, layout: Option<&str>) -> Result<Offer, Refusal> {
+/// Asks for the probe of this layout, and for what reads TLS; or without one for the socket alone.
+pub(super) fn ask(socket: &Path, wanted: Option<&Layouts>) -> Result<Offer, Refusal> {
     let stream = UnixStream::from(connected(socket).map_err(io::Error::from)?);
     stream.set_nonblocking(false)?;
     let server = server_of(&stream)?.uid();
@@ -55,9 +68,12 @@ pub(super) fn ask(socket: &Path, layout: Option<&str>) -> Result<Offer, Refusal>
         return Err(io::Error::other(format!("user {server} serves there")).into());
     }
     let mut timed = Timed { stream: &stream, until: Instant::now() + PATIENCE };
-    let query = layout.map(|layout| format!("?layout={layout}")).unwrap_or_default();
-    let request =
-        format!("GET {PATH}{query} HTTP/1.1\r\nhost: plugin\r\nconnection: upgrade\r\nupgrade: {PROTOCOL}\r\n\r\n");
+    let query = wanted.map(|wanted| format!("?layout={}", wanted.probe)).unwrap_or_default();
+    let tls = wanted.and_then(|wanted| wanted.tls.as_deref());
+    let tls = tls.map(|layout| format!("{TLS_LAYOUT}: {layout}\r\n")).unwrap_or_default();
+    let request = format!(
+        "GET {PATH}{query} HTTP/1.1\r\nhost: plugin\r\nconnection: upgrade\r\nupgrade: {PROTOCOL}\r\n{tls}\r\n"
+    );
     timed.write_all(request.as_bytes())?;
     let head = head(&mut timed)?;
     let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).unwrap_or_default();
@@ -79,8 +95,14 @@ pub(super) fn ask(socket: &Path, layout: Option<&str>) -> Result<Offer, Refusal>
         return Err(io::Error::other("it gives no socket").into());
     }
     let listener = descriptors.remove(0);
-    let probe = state.probe.map(|state| Handed { state, descriptors });
-    Ok(Offer { stream, listener, probe, kept: state.kept })
+    let mut read = HashMap::new();
+    let mut tls = None;
+    if let Some(Tls { probe: state, descriptors, read: processes }) = state.tls {
+        tls = Some(Part { state, descriptors: timed.receive_following(descriptors)? });
+        read = processes;
+    }
+    let probe = state.probe.map(|state| Handed { probe: Part { state, descriptors }, tls });
+    Ok(Offer { stream, listener, probe, kept: state.kept, read })
 }
 
 /// Takes what an agent has offered on this connection, and waits until it is gone.

@@ -6,7 +6,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use super::LoadError;
-use super::choice::ProbeConfig;
+use super::choice::{ProbeConfig, TlsChoice};
 use super::counters::{Counters, Pending};
 use super::hook::{Hook, Preemption};
 use super::namespace::pid_namespace;
@@ -14,7 +14,9 @@ use super::objects::{Objects, Piece};
 use super::probe::{Kernel, PROBE};
 use super::responses::{ResponseCounters, SendHook, Sends};
 use super::told::Told;
-use crate::counting::tick::Handed;
+use super::uprobes::TLS;
+use crate::counting::tick::{Handed, Part};
+use crate::tls::place;
 
 /// What goes with the descriptors.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,7 +51,18 @@ impl Kernel {
         format!("{:016x}-{max_processes}-{hook:?}-{responses:?}-{}", hash.finish(), pid_namespace()).to_lowercase()
     }
 
-    /// Goes on with the probe of another agent, which has the same layout and reads no more. Until this is returned nothing
+    /// What must be the same, beside all that, for an agent with this configuration to read on in TLS: the programs, to the last byte; where
+    /// they are put; and what is read. `None` where nothing is.
+    #[must_use]
+    pub fn tls_layout_of(config: ProbeConfig) -> Option<String> {
+        let TlsChoice::Auto { go, responses } = config.tls else { return None };
+        let mut hash = DefaultHasher::new();
+        TLS.hash(&mut hash);
+        let read = (if go { "-go" } else { "" }, if responses { "-responses" } else { "" });
+        Some(format!("{:016x}-{}{}{}", hash.finish(), place::VERSION, read.0, read.1))
+    }
+
+    /// Goes on with the probe of another agent, which has the same layout and reads no more; likewise in TLS. Until this is returned nothing
     /// has been changed.
     ///
     /// # Errors
@@ -58,8 +71,8 @@ impl Kernel {
     pub fn adopt(config: ProbeConfig, handed: Handed) -> Result<Self, LoadError> {
         let malformed = |error| LoadError::Other(format!("what was handed over cannot be read: {error}"));
         let State { pieces, pending, leaving, hook, preemption, reads_directly, sends } =
-            serde_json::from_value(handed.state).map_err(malformed)?;
-        let objects = Objects::received(pieces, handed.descriptors).map_err(LoadError::descriptors)?;
+            serde_json::from_value(handed.probe.state).map_err(malformed)?;
+        let objects = Objects::received(pieces, handed.probe.descriptors).map_err(LoadError::descriptors)?;
         let counters = Counters::adopted(&objects, config.max_processes, pending).map_err(LoadError::from_map)?;
         let (sends, responses) = match sends {
             How::Counted(hook) => {
@@ -71,7 +84,7 @@ impl Kernel {
         };
         let told = Told::take(&objects).map_err(LoadError::from_map)?;
         let layout = Self::layout_of(config);
-        let adopted = Self {
+        let mut adopted = Self {
             objects,
             counters,
             sends,
@@ -82,12 +95,20 @@ impl Kernel {
             reads_directly,
             layout,
             tls: config.tls,
+            handed_tls: None,
         };
         adopted.program_statistics().map_err(LoadError::descriptors)?;
+        match (config.tls, handed.tls) {
+            (TlsChoice::Off, _) => {}
+            (TlsChoice::Auto { .. }, None) => tracing::info!(
+                "the agent before this one does not hand over what it reads in TLS: files are looked for anew, and open sessions are joined"
+            ),
+            (TlsChoice::Auto { .. }, Some(part)) => adopted.handed_tls = Some(adopted.adopt_tls(part)?),
+        }
         Ok(adopted)
     }
 
-    pub(super) fn handed(&self) -> io::Result<Handed> {
+    pub(super) fn handed(&self) -> io::Result<Part> {
         let state = State {
             pieces: self.objects.names(),
             pending: self.counters.pending(),
@@ -102,6 +123,6 @@ impl Kernel {
             },
         };
         let state = serde_json::to_value(state).map_err(io::Error::other)?;
-        Ok(Handed { state, descriptors: self.objects.descriptors()? })
+        Ok(Part { state, descriptors: self.objects.descriptors()? })
     }
 }

@@ -15,7 +15,7 @@ use super::sys::MappedArray;
 
 /// The maps that the agent looks into, those that the programs in TLS libraries share, and the one that the kernel empties when no descriptor is left. Of all others the programs are the
 /// only readers, and hold them.
-const MAPS: [&str; 16] = [
+pub(super) const MAPS: [&str; 16] = [
     names::CONNECTIONS,
     names::SLOTS,
     names::PROCESSES,
@@ -49,10 +49,10 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    /// The maps of what is loaded.
-    pub(super) fn of(ebpf: &Ebpf) -> io::Result<Self> {
+    /// These maps of what is loaded.
+    pub(super) fn of(ebpf: &Ebpf, maps: &[&str]) -> io::Result<Self> {
         let mut pieces = Vec::new();
-        for (name, map) in ebpf.maps().filter(|(name, _)| MAPS.contains(name)) {
+        for (name, map) in ebpf.maps().filter(|(name, _)| maps.contains(name)) {
             let descriptor =
                 descriptor(map).ok_or_else(|| io::Error::other(format!("{name} is another kind of map")))?;
             pieces.push((Piece::Map(name.to_owned()), descriptor.try_clone_to_owned()?));
@@ -76,6 +76,11 @@ impl Objects {
         Ok(())
     }
 
+    /// Keeps a program that is loaded.
+    pub(super) fn keep_program(&mut self, name: &str, program: OwnedFd) {
+        self.pieces.push((Piece::Program(name.to_owned()), program));
+    }
+
     /// What another agent has handed over; the names in the order of the descriptors.
     pub(super) fn received(names: Vec<Piece>, descriptors: Vec<OwnedFd>) -> io::Result<Self> {
         if names.len() != descriptors.len() {
@@ -88,6 +93,11 @@ impl Objects {
     /// What each descriptor is of.
     pub(super) fn names(&self) -> Vec<Piece> {
         self.pieces.iter().map(|(piece, _)| piece.clone()).collect()
+    }
+
+    /// Each, in the same order.
+    pub(super) fn borrowed(&self) -> Vec<BorrowedFd<'_>> {
+        self.pieces.iter().map(|(_, descriptor)| descriptor.as_fd()).collect()
     }
 
     /// Another descriptor of each.

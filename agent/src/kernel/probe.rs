@@ -16,7 +16,8 @@ use super::choice::{HookChoice, ProbeConfig, TlsChoice};
 use super::constants::{YOUNGEST_HELPER, constants, describe, hooks, link_functions};
 use super::counters::Counters;
 use super::hook::{Hook, Preemption, UNIX_CLOSES, attach_unix_closes, mark_open_connections};
-use super::objects::Objects;
+use super::objects::{MAPS, Objects};
+use super::plaintext::Libraries;
 use super::responses::{self, ResponseCounters, Sends};
 use super::statistics::{ErrorKindMissing, ProgramStatistics, statistics_of};
 use super::sys::Plain;
@@ -25,7 +26,7 @@ use super::{LoadError, pages, patch, sys};
 use crate::counting::counts::{ProgramRuns, Reading};
 use crate::counting::plaintext::Plaintext;
 use crate::counting::responses::{Counted, Responses};
-use crate::counting::tick::{Handed, Probe};
+use crate::counting::tick::{Part, Probe};
 
 pub(super) static PROBE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe"));
 
@@ -51,6 +52,8 @@ pub struct Kernel {
     pub(super) layout: String,
     /// Whether requests in TLS are counted.
     pub(super) tls: TlsChoice,
+    /// What reads them, where another agent has handed it over and it is not used yet.
+    pub(super) handed_tls: Option<Libraries>,
 }
 
 /// A loader of programs. aya makes each with all of the kernel's types parsed, which takes a tenth of a second, and more memory than all
@@ -115,7 +118,7 @@ impl Kernel {
             loader.load(&code).map_err(LoadError::from_ebpf)
         };
         let (mut ebpf, sends, links) = responses::load(config, (&btf, preemption), object)?;
-        let mut objects = Objects::of(&ebpf).map_err(LoadError::descriptors)?;
+        let mut objects = Objects::of(&ebpf, &MAPS).map_err(LoadError::descriptors)?;
         objects.keep_links(links);
         let counters = Counters::fresh(&objects, config.max_processes).map_err(LoadError::from_map)?;
         // Ready before a request is counted: its response may want a series at once.
@@ -176,6 +179,7 @@ impl Kernel {
             reads_directly,
             layout,
             tls: config.tls,
+            handed_tls: None,
         })
     }
 
@@ -336,7 +340,11 @@ impl Probe for Kernel {
         format!("{}, {reader}, {preemption}", self.hook.name())
     }
 
-    fn plaintext(&self) -> Option<Result<Box<dyn Plaintext>, String>> {
+    fn plaintext(&mut self) -> Option<Result<Box<dyn Plaintext>, String>> {
+        if let Some(mut handed) = self.handed_tls.take() {
+            handed.taken();
+            return Some(Ok(Box::new(handed)));
+        }
         self.read_tls().map(|read| read.map_err(|error| error.to_string()))
     }
 
@@ -344,7 +352,7 @@ impl Probe for Kernel {
         Some(self.layout.clone())
     }
 
-    fn hand_over(&self) -> io::Result<Handed> {
+    fn hand_over(&self) -> io::Result<Part> {
         self.handed()
     }
 

@@ -7,12 +7,12 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::thread;
 
 use aya::Pod;
-use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use aya::maps::{Array, HashMap, MapData};
 use aya::programs::ProgramError;
 use aya_obj::{Object, VerifierLog};
 use common::connection::Connection;
@@ -22,6 +22,7 @@ use common::maps::{MARKED, Process, ProcessKey, names};
 use common::series::names::OUTCOMES;
 use common::tls::action::{ANSWERED, Action};
 use common::tls::session::{Answering, Key, MAX_ANSWERING, MAX_CALLS, MAX_SESSIONS, names as own_names};
+use serde::{Deserialize, Serialize};
 
 use super::LoadError;
 use super::btf::Btf;
@@ -34,7 +35,7 @@ use super::statistics::{ProgramStatistics, statistics_of};
 use super::sys::{self, MappedArray, Plain};
 use crate::tls::library::Library;
 
-static TLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tls"));
+pub(super) static TLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tls"));
 /// Where something is read, and where sessions begin and end.
 const READS: &str = "tls";
 /// Where something is written, if responses are counted; and again where sessions begin and end.
@@ -49,9 +50,16 @@ const CALL_BYTES: usize = 32;
 /// By sessions, or by calls.
 type Keyed<const BYTES: usize> = HashMap<MapData, Plain<Key>, [u8; BYTES]>;
 
+/// Their maps.
+const OWN_MAPS: [&str; 5] =
+    [own_names::SESSIONS, own_names::CALLS, own_names::WRITES, own_names::ANSWERING, own_names::H2_ANSWERING];
+/// Offsets in a file, and what the program is told at each.
+type Places = Vec<(u64, u64)>;
+
 /// The programs, loaded, and what they know of sessions.
 pub struct Uprobes {
-    reads: OwnedFd,
+    /// The programs, and their maps.
+    pub(super) own: Objects,
     sessions: Keyed<{ size_of::<Connection>() }>,
     calls: Keyed<CALL_BYTES>,
     /// Where responses are counted.
@@ -59,7 +67,6 @@ pub struct Uprobes {
 }
 
 struct Writes {
-    program: OwnedFd,
     calls: Keyed<CALL_BYTES>,
     answering: HashMap<MapData, Plain<Key>, Plain<Answering>>,
     streams: HashMap<MapData, Plain<Key>, Plain<Streams>>,
@@ -71,8 +78,17 @@ struct Writes {
 /// Keeps the programs in a file. What reads requests is taken out first, and put in last: whoever is owed a response is seen to write it.
 #[derive(Debug)]
 pub struct Link {
-    _reads: OwnedFd,
-    _writes: Option<OwnedFd>,
+    reads: OwnedFd,
+    writes: Option<OwnedFd>,
+    stands: Stands,
+}
+
+/// Where the programs stand in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stands {
+    reads: Places,
+    /// Of the one that counts responses; `None` where it does not stand there.
+    writes: Option<Places>,
 }
 
 /// What was forgotten.
@@ -97,6 +113,11 @@ impl Kernel {
         let is_wanted = self.responses.is_some() && matches!(self.tls, TlsChoice::Auto { responses: true, .. });
         Uprobes::load(&self.objects, if is_wanted { responses::shards() } else { 0 })
     }
+
+    /// Goes on with those that another agent has loaded for the same probe.
+    pub(super) fn uprobes_of(&self, own: Objects) -> Result<Uprobes, LoadError> {
+        Uprobes::at(&self.objects, own)
+    }
 }
 
 impl Uprobes {
@@ -118,24 +139,29 @@ impl Uprobes {
         for map in large.into_iter().chain(responses::LARGE) {
             loader.map_max_entries(map, 1);
         }
-        let own = loader.load(&code).map_err(LoadError::from_ebpf)?;
+        let loaded = loader.load(&code).map_err(LoadError::from_ebpf)?;
         sys::return_freed_memory();
-        let own_map = |name: &str| own.map(name).and_then(descriptor);
-        let program = |program| {
-            load(&code, program, |name| {
-                shared.map_descriptor(name).or_else(|| own_map(name)).map(|descriptor| descriptor.as_raw_fd())
-            })
-        };
-        let map = |name| {
-            let missing = MapError::InvalidName { name: String::from(name) };
-            let owned = own_map(name).ok_or(missing)?.try_clone_to_owned().map_err(MapError::IoError)?;
-            Map::from_map_data(MapData::from_fd(owned)?)
-        };
+        let mut own = Objects::of(&loaded, &OWN_MAPS).map_err(LoadError::descriptors)?;
+        for name in [READS, WRITES].into_iter().take(if shards > 0 { 2 } else { 1 }) {
+            let program = load(&code, name, |name| {
+                let map = shared.map_descriptor(name).or_else(|| loaded.map(name).and_then(descriptor));
+                map.map(|descriptor| descriptor.as_raw_fd())
+            })?;
+            own.keep_program(name, program);
+        }
+        Self::at(shared, own)
+    }
+
+    /// With programs that are loaded.
+    fn at(shared: &Objects, own: Objects) -> Result<Self, LoadError> {
+        if own.program(READS).is_none() {
+            return Err(LoadError::Other(format!("the program {READS} is missing")));
+        }
+        let map = |name| own.map(name);
         let writes = || -> Result<Writes, LoadError> {
             let processes = shared.map(names::PROCESSES).and_then(Array::try_from).map_err(LoadError::from_map)?;
             let max_processes = processes.len() as usize;
             Ok(Writes {
-                program: program(WRITES)?,
                 calls: map(own_names::WRITES).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
                 answering: map(own_names::ANSWERING).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
                 streams: map(own_names::H2_ANSWERING).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
@@ -145,11 +171,15 @@ impl Uprobes {
             })
         };
         Ok(Self {
-            reads: program(READS)?,
             sessions: map(own_names::SESSIONS).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
             calls: map(own_names::CALLS).and_then(HashMap::try_from).map_err(LoadError::from_map)?,
-            writes: if shards > 0 { Some(writes()?) } else { None },
+            writes: own.program(WRITES).map(|_| writes()).transpose()?,
+            own,
         })
+    }
+
+    fn program(&self, name: &str) -> Result<BorrowedFd<'_>, LoadError> {
+        self.own.program(name).ok_or_else(|| LoadError::Other(format!("the program {name} is missing")))
     }
 
     /// Whether responses are counted.
@@ -165,21 +195,29 @@ impl Uprobes {
     /// One line with the cause.
     pub fn attach(&self, library: &Library) -> Result<Link, LoadError> {
         let path = path_of(&library.file)?;
-        let answers = self.writes.as_ref().filter(|_| library.places.has_writes());
-        let flags = if answers.is_some() { ANSWERED } else { 0 };
-        let link = |program: &OwnedFd, is_wanted: &dyn Fn(Action) -> bool| {
-            let places = || library.places.as_slice().iter().filter(|place| is_wanted(place.action));
-            let offsets: Vec<u64> = places().map(|place| place.offset).collect();
-            let cookies: Vec<u64> = places().map(|place| place.cookie() | flags).collect();
-            match sys::link_uprobes(program.as_fd(), &path, (&offsets, &cookies)) {
+        let link = |program, places: &Places| {
+            let (offsets, cookies): (Vec<u64>, Vec<u64>) = places.iter().copied().unzip();
+            match sys::link_uprobes(self.program(program)?, &path, (&offsets, &cookies)) {
                 Ok(held) => Ok(held),
                 Err(error) if error.kind() == ErrorKind::Unsupported => Err(LoadError::NoUprobes),
                 Err(error) => Err(LoadError::Other(format!("{} cannot be probed: {error}", library.name))),
             }
         };
-        let writes = answers.map(|writes| link(&writes.program, &|action| action.is_write() || action.ends_answers()));
-        let writes = writes.transpose()?;
-        Ok(Link { _reads: link(&self.reads, &|action| !action.is_write())?, _writes: writes })
+        let stands = self.stands(library);
+        let writes = stands.writes.as_ref().map(|places| link(WRITES, places)).transpose()?;
+        Ok(Link { reads: link(READS, &stands.reads)?, writes, stands })
+    }
+
+    /// Where the programs are put in a file.
+    pub(super) fn stands(&self, library: &Library) -> Stands {
+        let is_answered = self.writes.is_some() && library.places.has_writes();
+        let flags = if is_answered { ANSWERED } else { 0 };
+        let places = |is_wanted: &dyn Fn(Action) -> bool| {
+            let places = library.places.as_slice().iter().filter(|place| is_wanted(place.action));
+            places.map(|place| (place.offset, place.cookie() | flags)).collect()
+        };
+        let writes = is_answered.then(|| places(&|action| action.is_write() || action.ends_answers()));
+        Stands { reads: places(&|action| !action.is_write()), writes }
     }
 
     /// Puts one into a file that nobody runs, and takes it out.
@@ -191,7 +229,7 @@ impl Uprobes {
         let own = |error: io::Error| LoadError::Other(format!("this program's file cannot be probed: {error}"));
         let file = File::open("/proc/self/exe").map_err(own)?;
         // In the file's header, where nothing is run.
-        let link = sys::link_uprobes(self.reads.as_fd(), &path_of(&file)?, (&[0], &[0]));
+        let link = sys::link_uprobes(self.program(READS)?, &path_of(&file)?, (&[0], &[0]));
         link.map(drop)
             .map_err(|error| if error.kind() == ErrorKind::Unsupported { LoadError::NoUprobes } else { own(error) })
     }
@@ -264,9 +302,30 @@ impl Uprobes {
     ///
     /// What reading /proc said.
     pub fn statistics(&self) -> io::Result<Vec<(&'static str, ProgramStatistics)>> {
-        let writes = self.writes.as_ref().map(|writes| (WRITES, &writes.program));
-        let programs = [(READS, &self.reads)].into_iter().chain(writes);
-        programs.map(|(name, program)| Ok((name, statistics_of(program.as_fd())?))).collect()
+        let programs = [READS, WRITES].into_iter().filter_map(|name| Some((name, self.own.program(name)?)));
+        programs.map(|(name, program)| Ok((name, statistics_of(program)?))).collect()
+    }
+}
+
+impl Link {
+    /// Where the programs stand.
+    pub(super) const fn stands(&self) -> &Stands {
+        &self.stands
+    }
+
+    /// Each that there is.
+    pub(super) fn borrowed(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.reads].into_iter().chain(&self.writes).map(OwnedFd::as_fd)
+    }
+
+    /// As handed over, in that order.
+    pub(super) fn received(stands: Stands, descriptors: &mut impl Iterator<Item = OwnedFd>) -> Option<Self> {
+        let reads = descriptors.next()?;
+        let writes = match stands.writes {
+            Some(_) => Some(descriptors.next()?),
+            None => None,
+        };
+        Some(Self { reads, writes, stands })
     }
 }
 

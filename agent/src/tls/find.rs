@@ -48,6 +48,13 @@ impl Finder {
         Self { wanted, known: HashMap::new() }
     }
 
+    /// Takes these files for found before.
+    #[must_use]
+    pub fn knowing(mut self, files: impl IntoIterator<Item = FileId>) -> Self {
+        self.known.extend(files.into_iter().map(|id| (id, None)));
+        self
+    }
+
     /// Looks at a process's files. It may wait for the file system that they are on, as everybody does who opens a file there: to be
     /// called where nobody waits for it.
     pub fn look(&mut self, pid: u32) -> Looked {

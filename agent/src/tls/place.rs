@@ -4,6 +4,10 @@ use common::tls::action::{Action, cookie};
 
 use crate::tls::trouble::NotUnderstood;
 
+/// Of how places are found. With another number an agent does not go on with the places that another one has found: to be raised
+/// where other places are found in the same file.
+pub const VERSION: u32 = 1;
+
 /// Where one probe stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {

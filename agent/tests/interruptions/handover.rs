@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 use std::{fs, thread};
 
-use agent::scope::plugin::{PATH, PROTOCOL, socket_path};
+use agent::kernel::{Kernel, ProbeConfig, ResponseChoice};
+use agent::scope::plugin::{PATH, PROTOCOL, TLS_LAYOUT, socket_path};
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
@@ -125,16 +126,7 @@ pub fn vain_takers() -> Result<()> {
     let agent = Agent::start()?;
     let server = Server::start("fast")?;
     agent.wait_for(&server, |total| total > 0)?;
-    let ask = || -> Result<UnixStream> {
-        let mut stream = UnixStream::connect(agent.socket())?;
-        let query = format!("{PATH}?layout={}", layout());
-        let head = format!("GET {query} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: {PROTOCOL}\r\n\r\n");
-        stream.write_all(head.as_bytes())?;
-        let mut status = [0; 12];
-        stream.read_exact(&mut status)?;
-        ensure!(&status == b"HTTP/1.1 101", "{}", status.escape_ascii());
-        Ok(stream)
-    };
+    let ask = || taker(&agent, None);
     let resumed = |times| agent.wait_said("did not go on with what is counted here", times);
     // It leaves at once; in the middle; it says something else than that it has taken; and it keeps silent.
     drop(ask()?);
@@ -153,11 +145,22 @@ pub fn vain_takers() -> Result<()> {
     counts(&agent)
 }
 
-fn layout() -> String {
-    agent::kernel::Kernel::layout_of(agent::kernel::ProbeConfig {
-        responses: agent::kernel::ResponseChoice::Auto,
-        ..Default::default()
-    })
+/// Asks for what an agent counts; and for what reads TLS, if that is like this.
+pub fn taker(agent: &Agent, tls: Option<&str>) -> Result<UnixStream> {
+    let mut stream = UnixStream::connect(agent.socket())?;
+    let query = format!("{PATH}?layout={}", Kernel::layout_of(config()));
+    let tls = tls.map(|layout| format!("{TLS_LAYOUT}: {layout}\r\n")).unwrap_or_default();
+    let head = format!("GET {query} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: {PROTOCOL}\r\n{tls}\r\n");
+    stream.write_all(head.as_bytes())?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    ensure!(&status == b"HTTP/1.1 101", "{}", status.escape_ascii());
+    Ok(stream)
+}
+
+/// Of an agent without settings.
+pub fn config() -> ProbeConfig {
+    ProbeConfig { responses: ResponseChoice::Auto, ..ProbeConfig::default() }
 }
 
 pub fn giver_killed() -> Result<()> {

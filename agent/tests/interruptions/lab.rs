@@ -142,6 +142,16 @@ impl Agent {
         })
     }
 
+    /// How many links it has to files in which TLS ends.
+    pub fn links(&self) -> Result<usize> {
+        let mut links = 0;
+        for descriptor in fs::read_dir(format!("/proc/{}/fdinfo", self.child.id()))? {
+            let about = fs::read_to_string(descriptor?.path()).unwrap_or_default();
+            links += usize::from(about.contains("link_type:\tuprobe_multi"));
+        }
+        Ok(links)
+    }
+
     /// What it said.
     pub fn said(&self) -> Result<String> {
         Ok(fs::read_to_string(&self.log)?)
@@ -204,7 +214,7 @@ impl Agent {
     }
 
     /// `None` where responses are not counted.
-    fn answered(&self, server: &impl Served) -> Result<Option<u64>> {
+    pub fn answered(&self, server: &impl Served) -> Result<Option<u64>> {
         let overview = get(&self.socket, "/overview")?;
         if overview["answered"].is_null() {
             return Ok(None);

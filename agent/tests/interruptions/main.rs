@@ -45,7 +45,16 @@ const CASES: &[Case] = &[
         handover::taker_killed,
     ),
     ("HTTPS: five agents are killed under load: the server answers all, and is counted again", secure::killed),
-    ("HTTPS: five agents, one after another, under load: totals go on, what was open is said", secure::handed_over),
+    ("HTTPS: ten agents, one after another, under load: nothing is missed, nothing counted twice", || {
+        secure::handed_over(secure::TLS)
+    }),
+    ("HTTPS: ten agents, one after another, under load: each request with its response", || {
+        secure::handed_over(secure::RESPONSES)
+    }),
+    ("HTTPS: agents that read other things: nothing is counted twice, the rest goes on", secure::other_settings),
+    ("HTTPS: one that does not take what it asked for: nothing is missed", secure::vain_takers),
+    ("HTTPS: either agent is killed at any moment of a handover: nothing is counted twice", secure::killed_meanwhile),
+    ("HTTPS: a library whose mode has changed is probed once", secure::changed_mode),
     ("in a pod the one before stands by, and counts again where the next one is gone", handover::standing_by),
     ("ten agents, one after another, under wrk: each request of nginx, with its response", || tools::upgrades(By::Wrk)),
     ("ten agents, one after another, under h2load: each request of nginx, with its response", || {

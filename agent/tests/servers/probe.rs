@@ -95,7 +95,7 @@ impl Probe {
     /// # Errors
     ///
     /// [`Lacking`], where the kernel has nothing for that.
-    pub fn plaintext(&self) -> anyhow::Result<Option<Box<dyn Plaintext>>> {
+    pub fn plaintext(&mut self) -> anyhow::Result<Option<Box<dyn Plaintext>>> {
         match self.kernel.plaintext() {
             Some(Ok(plaintext)) => Ok(Some(plaintext)),
             Some(Err(cause)) => match self.kernel.uprobes() {

@@ -20,6 +20,6 @@ pub use reports::Reports;
 pub use root::{DEFAULT_PLUGINS_ROOT, PluginsRoot};
 pub use serve::serve;
 pub use socket::{ClaimError, Socket, connected, is_served, server_of, socket_path};
-pub use takers::{OTHER_LAYOUT, PATH, PROTOCOL, Serving, Taker, Takers};
+pub use takers::{OTHER_LAYOUT, PATH, PROTOCOL, Serving, TLS_LAYOUT, Taker, Takers};
 
 pub use crate::http::serve::Limits;

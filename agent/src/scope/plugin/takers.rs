@@ -20,6 +20,8 @@ use crate::http::serve::{of_type, text};
 pub const PATH: &str = "/handover";
 /// What is spoken then.
 pub const PROTOCOL: &str = "scope-http-requests-handover";
+/// The header in which an agent that reads TLS says what must be alike for it to read on.
+pub const TLS_LAYOUT: &str = "tls-layout";
 /// The status where the probe is another. The text is its layout.
 pub const OTHER_LAYOUT: StatusCode = StatusCode::CONFLICT;
 
@@ -32,6 +34,8 @@ pub struct Taker {
     pub pid: Option<u32>,
     /// Whether it goes on with the probe, and not with the socket alone.
     pub takes_probe: bool,
+    /// [`TLS_LAYOUT`], if it said so.
+    pub tls_layout: Option<String>,
 }
 
 /// What an agent says of itself to whoever asks without an upgrade.
@@ -76,6 +80,7 @@ impl Takers {
         }
         let layout = request.uri().query().and_then(|query| query.strip_prefix("layout="));
         let takes_probe = layout.is_some();
+        let tls_layout = request.headers().get(TLS_LAYOUT).and_then(|layout| Some(layout.to_str().ok()?.to_owned()));
         if layout.is_some_and(|layout| layout != self.serving.layout) {
             return text(OTHER_LAYOUT, self.serving.layout.clone());
         }
@@ -89,7 +94,7 @@ impl Takers {
             let Ok(parts) = upgraded.downcast::<TokioIo<Deadline<tokio::net::UnixStream>>>() else { return };
             let stream = parts.io.into_inner().into_inner().into_std();
             if let Ok(stream) = stream.and_then(|stream| stream.set_nonblocking(false).map(|()| stream)) {
-                place.send(Taker { stream, pid, takes_probe });
+                place.send(Taker { stream, pid, takes_probe, tls_layout });
             }
         });
         let mut response = Response::new(Full::default());
