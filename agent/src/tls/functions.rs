@@ -47,8 +47,8 @@ const OPENSSL: [Function; 10] = [
 const GNUTLS: [Function; 9] = [
     call("gnutls_record_recv", Action::ReadEntry, Action::ReadEnd, 3),
     mark("gnutls_handshake", Action::BeginUnlessKnown),
-    // Before it, and of clients alone: what reads answers is no session.
-    perhaps(mark("gnutls_server_name_set", Action::BeginClient)),
+    // Before it, of clients: what reads answers is no session.
+    call("gnutls_init", Action::InitEntry, Action::InitEnd, 2),
     mark("gnutls_deinit", Action::Free),
     call("gnutls_record_send", Action::WriteEntry, Action::WriteEnd, 3),
     perhaps(call("gnutls_record_send2", Action::WriteEntry, Action::WriteEnd, 3)),

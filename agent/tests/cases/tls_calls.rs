@@ -90,7 +90,8 @@ functions! {
         lab_write lab_write_within lab_write_end,
         lab_write_ex lab_write_ex_within lab_write_ex_end,
         lab_file lab_file_within lab_file_end,
-        lab_uncork lab_uncork_within lab_uncork_end
+        lab_uncork lab_uncork_within lab_uncork_end,
+        lab_init lab_init_within lab_init_end
     ]
     go: [lab_go_read lab_go_entry lab_go_end, lab_go_write lab_go_write_entry lab_go_write_end]
     marks: [lab_unseen, lab_begin_server, lab_begin_client, lab_begin_unless_known, lab_free]
@@ -131,6 +132,16 @@ impl Session {
     pub fn begin_client(self) {
         // SAFETY: as above.
         unsafe { lab_begin_client(self.0) }
+    }
+
+    /// As `gnutls_init`, which writes the session to where it is told, with these flags and this result.
+    pub fn init(self, flags: u64, result: i64) {
+        let mut session = self.0;
+        // SAFETY: it returns what it is given, and writes nothing; the flags are no buffer.
+        unsafe {
+            let flags = std::ptr::without_provenance(flags as usize);
+            lab_init((&raw mut session).expose_provenance() as u64, flags, 0, null_mut(), as_told, number(result));
+        }
     }
 
     pub fn begin_unless_known(self) {
@@ -288,6 +299,8 @@ pub fn of_actions(wanted: impl Fn(Action) -> bool) -> io::Result<Library> {
         (at(&raw const lab_file_end), Action::FileEnd),
         (at(lab_uncork as *const u8), Action::AgainEntry),
         (at(&raw const lab_uncork_end), Action::AgainEnd),
+        (at(lab_init as *const u8), Action::InitEntry),
+        (within(&raw const lab_init_within), Action::InitEnd),
         (at(lab_unseen as *const u8), Action::WriteUnseen),
         (at(&raw const lab_go_write_entry), Action::GoWriteEntry),
         (at(&raw const lab_go_write_end), Action::GoWriteEnd),

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::io;
 
 use common::failure::Failure;
-use common::tls::action::Action;
+use common::tls::action::{Action, GNUTLS_CLIENT};
 
 use crate::frames::PREFACE;
 use crate::lab::{Case, Expected, Lab, here};
@@ -165,6 +165,21 @@ fn lives() -> Vec<Case> {
             S.begin_unless_known();
             S.read(FAKES);
             S.read(REQUEST);
+            Ok(())
+        }),
+        case("GnuTLS: a client's, known by its flags", sessions(0, 0), |_| {
+            S.init(GNUTLS_CLIENT | 1, 0);
+            S.begin_unless_known();
+            [RESPONSE, REQUEST].iter().for_each(|bytes| S.read(bytes));
+            Ok(())
+        }),
+        case("GnuTLS: a server's, and one that was not made", sessions(2, 2), |_| {
+            S.init(1, 0);
+            OTHER.init(GNUTLS_CLIENT, -1);
+            for session in [S, OTHER] {
+                session.begin_unless_known();
+                session.read(REQUEST);
+            }
             Ok(())
         }),
         case("joined at a request", lost(Expected { resynced: 1, ..sessions(2, 1) }, Failure::Joined, 1), |_| {

@@ -52,13 +52,17 @@ fn openssl_has_all_of_its_functions() {
 #[test]
 fn gnutls_is_followed_to_where_it_hands_over() {
     use Action::{
-        AgainEnd, AgainEntry, BeginClient, BeginUnlessKnown, FileEnd, FileEntry, Free, ReadEnd, ReadEntry, WriteEnd,
-        WriteEntry, WriteUnseen,
+        AgainEnd, AgainEntry, BeginUnlessKnown, FileEnd, FileEntry, Free, InitEnd, InitEntry, ReadEnd, ReadEntry,
+        WriteEnd, WriteEntry, WriteUnseen,
     };
     let Some(found) = of(&format!("{LIBRARIES}/libgnutls.so.30"), ALL) else { return };
     let (kind, places) = found.unwrap();
-    let others = [BeginClient, BeginUnlessKnown, Free, FileEntry, FileEnd];
-    let expected = [&[ReadEntry, ReadEnd, WriteEntry, WriteEnd], &others[..], &[WriteUnseen, AgainEntry, AgainEnd]];
+    let others = [BeginUnlessKnown, Free, FileEntry, FileEnd];
+    let expected = [
+        &[ReadEntry, ReadEnd, WriteEntry, WriteEnd],
+        &others[..],
+        &[WriteUnseen, AgainEntry, AgainEnd, InitEntry, InitEnd],
+    ];
     assert_eq!((kind, actions(&places)), (Kind::GnuTls, expected.concat()));
     let ends = places.iter().filter(|place| place.action == ReadEnd).count();
     assert!(ends > 1, "those of the function to which it hands over are missing: {places:#x?}");

@@ -114,19 +114,20 @@ pub fn go(session: &mut Session) -> Result<()> {
     program(session, Program::go, (true, true))
 }
 
-/// A client of the same library, which says a server's name, has no session.
+/// A client of the same library, whether it says a server's name or not, has no session.
 pub fn lighttpd(session: &mut Session) -> Result<()> {
     let lighttpd = Lighttpd::start(session)?;
     session.read_tls("lighttpd", lighttpd.process.pid())?;
     let sent = load(session, lighttpd.port, (true, true))?;
-    let client = Tool::new("gnutls-cli")?
-        .args("--insecure --sni-hostname=localhost 127.0.0.1 --port")
-        .arg(lighttpd.port.to_string());
-    let mut client = session.start(client)?;
-    client.say(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    client.wait()?;
-    ensure!(client.output()?.contains("HTTP/1.1 200 "), "gnutls-cli: {}", client.output()?);
-    session.sent(sent + 1);
+    let names = ["--sni-hostname=localhost", "--disable-sni"];
+    for name in names {
+        let client = Tool::new("gnutls-cli")?.args("--insecure").arg(name).args("127.0.0.1 --port");
+        let mut client = session.start(client.arg(lighttpd.port.to_string()))?;
+        client.say(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        client.wait()?;
+        ensure!(client.output()?.contains("HTTP/1.1 200 "), "gnutls-cli: {}", client.output()?);
+    }
+    session.sent(sent + names.len() as u64);
     lighttpd.finish(session)
 }
 

@@ -58,24 +58,40 @@ pub enum Action {
     GoWriteEnd = 26,
     /// That is over.
     AgainEnd = 27,
+    /// `gnutls_init`: where to write the session, flags ([`GNUTLS_CLIENT`]).
+    InitEntry = 28,
+    /// The result is 0 where it was written.
+    InitEnd = 29,
 }
 
 impl Action {
     /// Whether it is said at an end of a function.
     #[must_use]
     pub const fn is_end(self) -> bool {
-        use Action::{AgainEnd, EarlyEnd, FileEnd, GoReadEnd, GoWriteEnd, ReadEnd, ReadExEnd, WriteEnd, WriteExEnd};
+        use Action::{
+            AgainEnd, EarlyEnd, FileEnd, GoReadEnd, GoWriteEnd, InitEnd, ReadEnd, ReadExEnd, WriteEnd, WriteExEnd,
+        };
         matches!(
             self,
-            ReadEnd | ReadExEnd | WriteEnd | WriteExEnd | EarlyEnd | FileEnd | AgainEnd | GoReadEnd | GoWriteEnd
+            ReadEnd
+                | ReadExEnd
+                | WriteEnd
+                | WriteExEnd
+                | EarlyEnd
+                | FileEnd
+                | AgainEnd
+                | GoReadEnd
+                | GoWriteEnd
+                | InitEnd
         )
     }
 
     /// Whether it is said at the entry of a function that has ends.
     #[must_use]
     pub const fn is_entry(self) -> bool {
-        use Action::{EarlyEntry, GoReadEntry, ReadEntry, ReadExEntry};
-        matches!(self, ReadEntry | ReadExEntry | EarlyEntry | GoReadEntry) || self.is_write() && !self.is_end()
+        use Action::{EarlyEntry, GoReadEntry, InitEntry, ReadEntry, ReadExEntry};
+        matches!(self, ReadEntry | ReadExEntry | EarlyEntry | GoReadEntry | InitEntry)
+            || self.is_write() && !self.is_end()
     }
 
     /// Whether it is said where answers are written.
@@ -109,6 +125,9 @@ impl Action {
         matches!(self, BeginServer | BeginClient | Free | GoServer | GoClient | GoClose)
     }
 }
+
+/// Of a session's flags: it is a client's (`gnutls/gnutls.h`).
+pub const GNUTLS_CLIENT: u64 = 1 << 1;
 
 /// Of a cookie: what is written in the same file is looked at, too.
 pub const ANSWERED: u64 = 1 << 63;

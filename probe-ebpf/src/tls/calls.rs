@@ -5,6 +5,7 @@ use aya_ebpf::btf_maps::HashMap;
 use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::macros::btf_map;
 use common::failure::Failure;
+use common::tls::action::GNUTLS_CLIENT;
 use common::tls::session::{Key, MAX_CALLS};
 
 use crate::maps::lose;
@@ -75,6 +76,30 @@ pub(crate) fn begin(key: Key, session: u64, buffer: u64, length_at: u64) -> Opti
     let call = Call { session, buffer, length_at, position };
     // Where it finds no room its end says so.
     CALLS.insert(key, call, 0).ok()
+}
+
+/// A session is to be made, and written there. Only of clients something is noted: a server's begins with its handshake.
+#[inline(always)]
+pub(crate) fn begin_init(key: Key, session_at: u64, flags: u64) -> Option<()> {
+    if flags & GNUTLS_CLIENT == 0 {
+        return None;
+    }
+    // What finds no room is taken for a server's.
+    CALLS.insert(key, Call { session: session_at, buffer: 0, length_at: 0, position: 0 }, 0).ok()
+}
+
+/// The client's session, if it was made.
+#[inline(always)]
+pub(crate) fn end_init(key: Key, is_made: bool) -> Option<Key> {
+    // SAFETY: copied at once. Nobody else has this task's stack.
+    let session_at = unsafe { CALLS.get(key) }?.session;
+    let _ = CALLS.remove(key);
+    if !is_made {
+        return None;
+    }
+    // SAFETY: the helper checks the address.
+    let session = unsafe { bpf_probe_read_user::<u64>(session_at as *const u64) };
+    Some(Key { at: session.ok()?, ..key })
 }
 
 /// The session, and what was read from it.

@@ -75,12 +75,19 @@ fn at(ctx: &ProbeContext, cookie: u64) -> Option<()> {
     const GO_SERVER: u8 = Action::GoServer as u8;
     const GO_CLIENT: u8 = Action::GoClient as u8;
     const GO_CLOSE: u8 = Action::GoClose as u8;
+    const INIT_ENTRY: u8 = Action::InitEntry as u8;
+    const INIT_END: u8 = Action::InitEnd as u8;
     let (call, length) = match number(cookie) {
         READ_ENTRY => return calls::begin(call(ctx, cookie), ctx.arg(0)?, ctx.arg(1)?, 0),
         READ_EX_ENTRY | EARLY_ENTRY => return calls::begin(call(ctx, cookie), ctx.arg(0)?, ctx.arg(1)?, ctx.arg(3)?),
         GO_READ_ENTRY => return calls::begin(goroutine(ctx), registers::go(ctx, 0), registers::go(ctx, 1), 0),
         BEGIN_SERVER => return sessions::begin(key(ctx.arg(0)?), Phase::Begin),
         BEGIN_CLIENT => return sessions::begin(key(ctx.arg(0)?), Phase::NotHttp),
+        INIT_ENTRY => return calls::begin_init(call(ctx, cookie), ctx.arg(0)?, ctx.arg(1)?),
+        INIT_END => {
+            let session = calls::end_init(call(ctx, cookie), registers::result(ctx) as i32 == 0)?;
+            return sessions::begin(session, Phase::NotHttp);
+        }
         BEGIN_UNLESS_KNOWN => return sessions::begin_unless_known(key(ctx.arg(0)?)),
         FREE => return sessions::end(key(ctx.arg(0)?)),
         GO_SERVER => return sessions::begin(key(registers::go(ctx, 0)), Phase::Begin),
