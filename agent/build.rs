@@ -147,9 +147,17 @@ fn shared_target_dir(out: &Path) -> &Path {
 /// Map definitions are read from BTF, which needs debug information.
 fn rustflags() -> String {
     let arch = variable("CARGO_CFG_TARGET_ARCH");
-    // Version 3 of the instruction set has 32-bit arithmetic (Linux 5.1).
-    [&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"]
-        .join(&SEPARATOR.to_string())
+    let flags = [
+        &format!("--cfg=bpf_target_arch=\"{arch}\""),
+        // Version 3 of the instruction set has 32-bit arithmetic (Linux 5.1).
+        "-Ctarget-cpu=v3",
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+        // Else neighbouring zeros are written by a call of `memset`, byte by byte. Worse, the verifier of Linux 6.1 stops telling what
+        // matters on a way that returned from a call: it follows every way behind for each number that it knows.
+        "-Clink-arg=--disable-expand-memcpy-in-order",
+    ];
+    flags.join(&SEPARATOR.to_string())
 }
 
 /// `PATH` with the folder in front where `make setup` puts bpf-linker.

@@ -55,29 +55,17 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// One store after the other: the compiler would call a function that clears them byte by byte.
+    /// What else is in it is written before it is read.
     #[inline(always)]
     pub(crate) fn begin(&mut self, read: Read, trial: bool) {
-        macro_rules! set {
-            ($($member:ident).+, $value:expr) => {
-                // SAFETY: a member of this.
-                unsafe { (&raw mut self.$($member).+).write_volatile($value) }
-            };
-        }
-        set!(read.offset, read.offset);
-        set!(read.end, read.end);
-        set!(read.window_start, read.window_start);
-        set!(read.window_end, read.window_end);
-        for requests in &mut self.requests {
-            // SAFETY: a member of this.
-            unsafe { core::ptr::from_mut(requests).write_volatile(0) };
-        }
-        set!(noted.count, 0);
-        set!(noted.decides, 0);
-        set!(failure, 0);
-        set!(trial, trial.into());
-        set!(resynced, 0);
-        set!(client_hello, 0);
+        self.read = read;
+        self.requests = [0; Version::ALL.len()];
+        self.noted.count = 0;
+        self.noted.decides = 0;
+        self.failure = 0;
+        self.trial = trial.into();
+        self.resynced = 0;
+        self.client_hello = 0;
     }
 
     /// All turns were taken, unless the bytes were not `readable`. Where sends are not `seen`, frames of HTTP/2 are never believed.
