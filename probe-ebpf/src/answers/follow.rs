@@ -96,6 +96,8 @@ pub(super) fn process<B: Bytes>(
     }
     let mut is_read = true;
     if exchange.stream.phase < Phase::Preface {
+        // They are not there. The verifier, which cannot know, would follow the turns of HTTP/1 with them, too.
+        parts.streams = null_mut();
         is_read = bytes.take::<false>(&parts);
     }
     if exchange.stream.phase >= Phase::Preface {
