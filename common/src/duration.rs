@@ -27,13 +27,11 @@ pub const BOUNDS_NS: [u64; 19] = [
 /// How many buckets there are: one behind the last bound.
 pub const BUCKETS: usize = BOUNDS_NS.len() + 1;
 
-/// The bucket of a duration: the first whose bound is not below it. Without a branch, of which the verifier would follow
-/// both ways.
+/// The bucket of a duration (below 2^63 ns, which is 292 years): the first whose bound is not below it. Without a branch, of which the
+/// verifier would follow both ways. The compiler, too, must not know how long it is at most: it would make comparisons of it.
 #[inline(always)]
 #[must_use]
 pub const fn bucket(duration_ns: u64) -> u32 {
-    // Durations beyond are all in the last bucket.
-    let duration_ns = duration_ns & (u64::MAX >> 1);
     let mut bucket = 0;
     let mut index = 0;
     while index < BOUNDS_NS.len() {
