@@ -15,8 +15,8 @@ use common::exchange::Untold;
 use common::failure::Failure;
 use common::maps::ProcessKey;
 
+use crate::MOST_VERIFIED;
 use crate::harness::caught;
-use crate::{MOST_VERIFIED, MOST_VERIFIED_OF_SENDS};
 
 /// What a case expects the probe to have counted since it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -202,9 +202,8 @@ impl Lab {
                 for (program, of) in uprobes.statistics()? {
                     let verified = of.verified_instructions;
                     println!("verified instructions of {program}: {verified}");
-                    let most = if program == "tls" { MOST_VERIFIED } else { MOST_VERIFIED_OF_SENDS };
-                    if verified > most {
-                        let text = format!("more than {most} verified instructions of {program}");
+                    if verified > MOST_VERIFIED {
+                        let text = format!("more than {MOST_VERIFIED} verified instructions of {program}");
                         return Err(io::Error::other(text));
                     }
                 }
