@@ -1,7 +1,8 @@
 //! How a handover is written on a Unix socket, with a bound on time and bytes. EDGE.
 //!
-//! Who gives sends a length, and with it the probe's descriptors; then as many bytes, which say how many descriptors follow. Who takes answers with [`TAKEN`] once it has made sure
-//! that it can go on. Who gives then lets go, says [`GIVEN`], and closes the connection when it is gone.
+//! Who gives sends a length, and with it the probe's descriptors; then as many bytes, which say how many descriptors follow. Who takes
+//! answers with [`TAKEN`] once it has made sure that it can go on. Who gives then lets go, says [`GIVEN`], and closes the connection
+//! when it is gone.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
