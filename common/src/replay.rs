@@ -5,7 +5,7 @@ use crate::event::Event;
 use crate::failure::Failure;
 use crate::machine::{Read, Source, turn};
 use crate::maps::Version;
-use crate::stream::{Phase, Stream};
+use crate::stream::{Phase, Stream, flag};
 use crate::window::Window;
 
 /// A stream being read. Windows hold at most `CAPACITY` bytes.
@@ -65,14 +65,15 @@ impl<const CAPACITY: u32> Source for Slice<'_, CAPACITY> {
 }
 
 impl<const CAPACITY: u32> Replay<CAPACITY> {
-    /// All that came of it, but for the length of lines so far, which turns note where they end: the same however a stream
-    /// is cut.
+    /// All that came of it: the same however a stream is cut. So not the length of lines so far, which turns note where they end, and not
+    /// whether what is no HTTP began as HTTP/2's answers do, which is noted where the first bytes come in one read.
     #[must_use]
     pub const fn outcome(&self) -> (Stream, [u64; Version::ALL.len()], Option<Failure>) {
         let reads_token =
             matches!(self.stream.phase, Phase::Method | Phase::ContentLength | Phase::FirstFrame | Phase::Frame);
         let token = if reads_token { self.stream.token } else { 0 };
-        (Stream { token, ..self.stream }, self.requests, self.failure)
+        let noted = if matches!(self.stream.phase, Phase::NotHttp) { flag::FRAMES } else { 0 };
+        (Stream { token, flags: self.stream.flags & !noted, ..self.stream }, self.requests, self.failure)
     }
 
     /// One read of the stream's next bytes.
