@@ -144,7 +144,6 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         sampler = sampler.read_at_once();
     }
     let node = config.node.clone();
-    let tls_layout = Kernel::tls_layout_of(config.probe);
     let (publish_pods, pods) = watch::channel(none_yet);
     let (publish_state, pod_state) = watch::channel(State::default());
     let watching =
@@ -210,8 +209,9 @@ async fn count<K: Probe + Send + 'static, P: Processes + Send + 'static>(
         drop(trigger_sampling);
         let (sampler, outlets) = unwound(sampling.await);
         let by = taker.pid.map_or_else(|| "another agent".to_owned(), |pid| format!("the agent with PID {pid}"));
-        let (node, pods_now, tls_layout) = (node.clone(), pods.borrow().carried(), tls_layout.clone());
-        let last = Last { sampler, outlets, node, pods: pods_now, began, handovers, tls_layout };
+        let tls_layout = Kernel::tls_layout_of(config.probe);
+        let last =
+            Last { sampler, outlets, node: node.clone(), pods: pods.borrow().carried(), began, handovers, tls_layout };
         let listener = given_listener.try_clone();
         let (given, last) = unwound(spawn_blocking(move || last.hand_over(taker, listener)).await);
         let (trigger, end_sampling) = shutdown::channel();

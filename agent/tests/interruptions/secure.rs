@@ -57,10 +57,8 @@ pub fn killed() -> Result<()> {
 /// While a load goes on over connections that are older than each agent but the first, on which nothing is missed.
 pub fn handed_over(tls: &[&str]) -> Result<()> {
     let server = Secure::start()?;
-    let mut agent = reading_with(tempfile::tempdir()?, tls)?;
-    // From here on the worker's library is probed: connections are counted from their begin.
-    server.ask(1)?;
-    agent.wait_said("requests in its TLS are counted", 1)?;
+    // Connections are counted from their begin.
+    let mut agent = probing(&server, tls)?;
     let missed = server.missed(&agent)?;
     let load = server.load()?;
     agent.wait_for(&server, |total| total > LAST)?;
@@ -97,9 +95,7 @@ pub fn handed_over(tls: &[&str]) -> Result<()> {
 /// Each reads something else than the one before it: nothing is counted twice, and all that is not read in TLS is handed over.
 pub fn other_settings() -> Result<()> {
     let server = Secure::start()?;
-    let mut agent = reading(tempfile::tempdir()?)?;
-    server.ask(1)?;
-    agent.wait_said("requests in its TLS are counted", 1)?;
+    let mut agent = probing(&server, TLS)?;
     for (tls, word) in [
         ("--tls=auto,go", Some("does not hand over what it reads in TLS")),
         ("--tls=off", None),
@@ -125,9 +121,7 @@ pub fn other_settings() -> Result<()> {
 /// What was read in TLS is read on by the agent that gave nothing after all.
 pub fn vain_takers() -> Result<()> {
     let server = Secure::start()?;
-    let agent = reading(tempfile::tempdir()?)?;
-    server.ask(1)?;
-    agent.wait_said("requests in its TLS are counted", 1)?;
+    let agent = probing(&server, TLS)?;
     let missed = server.missed(&agent)?;
     let load = server.load()?;
     let resumed = |times| agent.wait_said("did not go on with what is counted here", times);
@@ -154,9 +148,7 @@ pub fn killed_meanwhile() -> Result<()> {
     let server = Secure::start()?;
     for moment in 0..MOMENTS {
         for is_giver in [true, false] {
-            let mut agent = reading(tempfile::tempdir()?)?;
-            server.ask(1)?;
-            agent.wait_said("requests in its TLS are counted", 1)?;
+            let mut agent = probing(&server, TLS)?;
             let mut next = Agent::beside(agent.give_folder()?, TLS)?;
             thread::sleep(MOMENT * moment);
             let after = if is_giver {
@@ -190,9 +182,7 @@ pub fn changed_mode() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let library = own_library(folder.path())?;
     let first = Secure::with_libraries(Some(folder.path()))?;
-    let mut agent = reading(tempfile::tempdir()?)?;
-    first.ask(1)?;
-    agent.wait_said("requests in its TLS are counted", 1)?;
+    let mut agent = probing(&first, TLS)?;
     fs::set_permissions(&library, Permissions::from_mode(0o700))?;
     let next = Agent::beside(agent.give_folder()?, TLS)?;
     agent.wait_ended()?;
@@ -220,6 +210,14 @@ fn own_library(folder: &Path) -> Result<PathBuf> {
 fn taker(agent: &Agent, tls: TlsChoice) -> Result<UnixStream> {
     let config = ProbeConfig { tls, ..config() };
     handover::taker(agent, Kernel::tls_layout_of(config).as_deref())
+}
+
+/// An agent that has probed the server's library.
+fn probing(server: &Secure, tls: &[&str]) -> Result<Agent> {
+    let agent = reading_with(tempfile::tempdir()?, tls)?;
+    server.ask(1)?;
+    agent.wait_said("requests in its TLS are counted", 1)?;
+    Ok(agent)
 }
 
 /// An agent that reads TLS.
