@@ -198,9 +198,15 @@ impl Exchange {
     /// The response that is now complete, or will never be; of HTTP/1.
     #[inline(always)]
     pub fn answered(&mut self) -> Option<Answer> {
+        if self.is_answered() { self.take() } else { None }
+    }
+
+    /// Whether there is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_answered(&self) -> bool {
         let phase = self.stream.phase;
-        let is_over = phase.is_lost() || matches!(phase, Phase::Start | Phase::Tunnel | Phase::FirstFrame);
-        if is_over { self.take() } else { None }
+        self.answers() && (phase.is_lost() || matches!(phase, Phase::Start | Phase::Tunnel | Phase::FirstFrame))
     }
 
     /// How many requests of HTTP/1 are not answered to the end.

@@ -31,6 +31,8 @@ mod fact {
     pub(super) const HUFFMAN: u8 = 1 << 2;
 }
 
+/// The part of a field's only byte that is an index.
+const INDEX: u32 = 0x7f;
 /// Longer numbers are no length or index that a peer could mean.
 const MAX_SHIFT: u8 = 21;
 
@@ -96,14 +98,19 @@ impl Block {
         (at, end): (u32, u32),
     ) -> (u32, Found) {
         let here = end - at;
-        if self.place == place::FIELD && self.facts & fact::FIRST == 0 {
-            let count = indexed_fields(window.word(at));
+        if self.place == place::FIELD {
+            let letters = window.word(at);
+            let count = indexed_fields(letters);
             if count > 0 {
-                return (if count < here { count } else { here }, Found::Nothing);
+                self.number = letters as u32 & INDEX;
+                let found = self.index_over(statuses);
+                return (if count < here { count } else { here }, found);
             }
-            let count = whole_literal(statuses, window, at, here);
-            if count > 0 {
-                return (count, Found::Nothing);
+            if self.facts & fact::FIRST == 0 {
+                let count = whole_literal(statuses, window, at, here);
+                if count > 0 {
+                    return (count, Found::Nothing);
+                }
             }
         }
         let is_first_value = self.place == place::VALUE && self.facts & fact::FIRST != 0;
@@ -146,7 +153,7 @@ impl Block {
     #[inline(always)]
     fn field(&mut self, byte: u8) -> Over {
         let (mask, kind) = if byte & 0x80 != 0 {
-            (0x7f, place::INDEX)
+            (INDEX as u8, place::INDEX)
         } else if byte & 0x40 != 0 {
             (0x3f, place::NAME_INDEX)
         } else if byte & 0x20 != 0 {

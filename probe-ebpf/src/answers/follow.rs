@@ -1,10 +1,9 @@
 //! Follows responses over the bytes that carry them.
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use common::exchange::{Answer, Displaced, Exchange, Streams, Untold};
 use common::machine::Read;
 use common::series::StreamKey;
-use common::stream::Phase;
+use common::stream::{Phase, flag};
 use core::marker::PhantomData;
 use core::ptr::{from_mut, null_mut};
 
@@ -34,7 +33,6 @@ pub(crate) struct Parts {
     exchange: *mut Exchange,
     /// Null on a connection that speaks HTTP/1.
     streams: *mut Streams,
-    now_ns: u64,
 }
 
 /// The same, and a way to the bytes.
@@ -76,17 +74,17 @@ pub(super) fn process<B: Bytes>(
     if read.offset >= length && !is_over {
         return None;
     }
-    // SAFETY: no arguments.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
     let job = bytes.job()?;
     job.begin(read, false);
-    job.read.grant_send();
+    job.begin_send();
     let mut streams = null_mut();
     if exchange.stream.phase >= Phase::Preface {
         streams = from_mut(maps::streams_made(owner)?);
     }
-    let mut parts = Parts { job, exchange, streams, now_ns };
-    complete(&mut parts);
+    let mut parts = Parts { job, exchange, streams };
+    if is_complete(exchange) {
+        complete(&mut parts);
+    }
     if read.offset >= length {
         return None;
     }
@@ -143,9 +141,11 @@ impl<F: Fill> Round for TurnOfFrames<F> {
 #[inline(always)]
 fn turn<F: Fill>(work: &mut Work<F>) -> bool {
     step(work);
-    complete(&mut work.parts);
     // SAFETY: `process` was given both.
     let (job, exchange) = unsafe { (&*work.parts.job, &*work.parts.exchange) };
+    if exchange.is_answered() {
+        complete(&mut work.parts);
+    }
     job.goes_on() && exchange.stream.phase.reads_on() && exchange.stream.phase < Phase::Preface
 }
 
@@ -169,10 +169,14 @@ fn turn_frames<F: Fill>(work: &mut Work<F>) -> bool {
         return false;
     }
     step_frames(work);
-    found(&mut work.parts);
-    complete(&mut work.parts);
     // SAFETY: `process` was given both.
     let (job, exchange) = unsafe { (&*work.parts.job, &*work.parts.exchange) };
+    if job.status != 0 {
+        found(&mut work.parts);
+    }
+    if is_complete(exchange) {
+        complete(&mut work.parts);
+    }
     job.goes_on() && exchange.stream.phase.reads_on()
 }
 
@@ -220,12 +224,19 @@ fn note_elsewhere(key: StreamKey, status: u32) {
     }
 }
 
+/// Something may be complete now: asked before [`complete`] is called, since a call costs more than this.
+#[inline(always)]
+const fn is_complete(exchange: &Exchange) -> bool {
+    exchange.is_answered() || exchange.stream.flags & flag::ENDS_STREAM != 0
+}
+
 /// Counts what is complete now.
 #[inline(never)]
 fn complete(parts: &mut Parts) -> u64 {
     // SAFETY: `process` was given both.
     let (job, exchange) = unsafe { (&mut *parts.job, &mut *parts.exchange) };
-    let answer = if exchange.stream.phase < Phase::Preface {
+    // One of HTTP/1 may be complete where frames follow: a 101.
+    let answer = if exchange.is_answered() {
         exchange.answered()
     } else if parts.streams.is_null() {
         None
@@ -235,7 +246,8 @@ fn complete(parts: &mut Parts) -> u64 {
     };
     let Some(answer) = answer else { return 0 };
     job.answer = answer;
-    count::answer(exchange, &job.answer, parts.now_ns);
+    let now_ns = job.now_ns();
+    count::answer(exchange, &job.answer, now_ns);
     0
 }
 

@@ -1,5 +1,6 @@
 //! The read being processed: how far it is, and what was found in it.
 
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use common::connection::Connection;
 use common::event::Event;
 use common::exchange::{Answer, Untold};
@@ -44,6 +45,8 @@ pub(crate) struct Job {
     pub(crate) status: u32,
     /// Of a send: the last turn had nothing to do: 1, else 0.
     over: u32,
+    /// Of a send: when one of its responses was complete; 0 before the first was.
+    now_ns: u64,
     /// Of a send: the response that is complete now.
     pub(crate) answer: Answer,
     /// [`Direct`](super::Direct), [`ThroughDynptr`](super::ThroughDynptr): where the read begins in the buffer.
@@ -66,6 +69,23 @@ impl Job {
         self.trial = trial.into();
         self.resynced = 0;
         self.client_hello = 0;
+    }
+
+    /// The same of a send, whose turns are granted here too.
+    #[inline(always)]
+    pub(crate) fn begin_send(&mut self) {
+        self.read.grant_send();
+        self.now_ns = 0;
+    }
+
+    /// Of a send: the time, which is asked once, and only where something is complete: to ask is a tenth of what a send costs.
+    #[inline(always)]
+    pub(crate) fn now_ns(&mut self) -> u64 {
+        if self.now_ns == 0 {
+            // SAFETY: no arguments.
+            self.now_ns = unsafe { bpf_ktime_get_ns() };
+        }
+        self.now_ns
     }
 
     /// All turns were taken, unless the bytes were not `readable`. Where sends are not `seen`, frames of HTTP/2 are never believed.
