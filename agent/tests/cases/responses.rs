@@ -64,6 +64,13 @@ impl Seen {
         seen.by_status.sort_unstable_by_key(|(status, method, _)| (*status, *method as u8));
         seen
     }
+
+    /// That this is what has been seen of this process since `before`.
+    fn expect_since(&self, before: &Responses, lab: &mut Lab) -> io::Result<()> {
+        let (after, key) = lab.need_responses()?;
+        let counted = Self::between(before, &after, key);
+        if counted == *self { Ok(()) } else { Err(io::Error::other(format!("expected {self:?}, counted {counted:?}"))) }
+    }
 }
 
 /// A server that reads the request, and then takes the steps; the client reads to the end.
@@ -105,12 +112,9 @@ pub fn case_where(
 ) -> Case {
     Case::new(format!("responses: {name}"), here(requests), move |lab: &mut Lab| {
         let seen = seen(lab);
-        let (before, key) = lab.need_responses()?;
+        let (before, _) = lab.need_responses()?;
         run()?;
-        let (after, after_key) = lab.need_responses()?;
-        let counted = Seen::between(&before, &after, after_key);
-        let _ = key;
-        if counted == seen { Ok(()) } else { Err(io::Error::other(format!("expected {seen:?}, counted {counted:?}"))) }
+        seen.expect_since(&before, lab)
     })
 }
 
@@ -229,6 +233,7 @@ pub fn cases() -> Vec<Case> {
     let name = format!("responses: every CPU busy for {seconds} s, eight at a time, each answered");
     cases.push(Case::new(name, here(0), |lab: &mut Lab| full_speed(lab, Transport::V4)));
     cases.push(duration(Transport::V4));
+    cases.extend(tunnels(Transport::V4));
     cases
 }
 
@@ -239,6 +244,12 @@ pub enum Turn {
 }
 
 pub fn talk(transport: Transport, turns: &[Turn]) -> io::Result<()> {
+    let (client, server) = talked(transport, turns)?;
+    finish(client, server)
+}
+
+/// The client's end and the server's, still open.
+fn talked(transport: Transport, turns: &[Turn]) -> io::Result<(impl Read + use<>, impl AsFd + use<>)> {
     let (mut client, mut server) = transport.connect()?;
     for turn in turns {
         let (from, to, bytes) = match turn {
@@ -248,18 +259,38 @@ pub fn talk(transport: Transport, turns: &[Turn]) -> io::Result<()> {
         from.write_all(bytes.as_bytes())?;
         to.read_exact(&mut vec![0; bytes.len()])?;
     }
-    finish(client, server)
+    Ok((client, server))
+}
+
+const CONNECT: &str = "CONNECT a:80 HTTP/1.1\r\n\r\n";
+const TAKEN: &str = "HTTP/1.1 200 OK\r\n\r\n";
+const UPGRADE: &str = "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
+const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+
+/// What leads to a tunnel is answered with its head, not once the tunnel is used or ends.
+pub fn tunnels(transport: Transport) -> impl Iterator<Item = Case> {
+    use Turn::{Answer, Ask};
+    let rows = [
+        ("101", UPGRADE, SWITCHED, (101, Method::Get, 1)),
+        ("CONNECT taken", CONNECT, TAKEN, (200, Method::Connect, 1)),
+    ];
+    rows.into_iter().map(move |(name, request, response, expected)| {
+        let name = format!("responses: {name}, counted while the tunnel is open{}", transport.suffix());
+        Case::new(name, here(1), move |lab: &mut Lab| {
+            let (before, _) = lab.need_responses()?;
+            let (client, server) = talked(transport, &[Ask(request), Answer(response)])?;
+            seen(&[expected]).expect_since(&before, lab)?;
+            finish(client, server)?;
+            seen(&[expected]).expect_since(&before, lab)
+        })
+    })
 }
 
 /// Whether a connection leaves HTTP, the answer says, and not the bytes behind it.
 fn leaving_http() -> Vec<Case> {
     use Method::{Connect, Get};
     use Turn::{Answer, Ask};
-    const CONNECT: &str = "CONNECT a:80 HTTP/1.1\r\n\r\n";
-    const UPGRADE: &str = "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
     const NO: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
-    const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
-    const TAKEN: &str = "HTTP/1.1 200 OK\r\n\r\n";
     vec![
         case("CONNECT refused, then a request", 2, seen(&[(200, Get, 1), (403, Connect, 1)]), || {
             talk(Transport::V4, &[Ask(CONNECT), Answer(NO), Ask(GET), Answer(OK)])

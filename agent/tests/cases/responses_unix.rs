@@ -10,7 +10,9 @@ use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use crate::frames::{PREFACE, frame};
 use crate::lab::{Case, Lab, Transport, here};
 use crate::load::full_speed_time;
-use crate::responses::{HEAD, OK, Seen, Step, Turn, answer_over, case_where, duration, finish, full_speed, seen, talk};
+use crate::responses::{
+    HEAD, OK, Seen, Step, Turn, answer_over, case_where, duration, finish, full_speed, seen, talk, tunnels,
+};
 use crate::streams::GET;
 
 /// What a kernel that tells of no end of a Unix connection leaves of that.
@@ -94,6 +96,7 @@ pub fn cases() -> Vec<Case> {
     let name = format!("responses: Unix: every CPU busy for {seconds} s, eight at a time, each answered");
     cases.push(Case::new(name, here(0), |lab: &mut Lab| full_speed(lab, Transport::Unix)));
     cases.push(duration(Transport::Unix));
+    cases.extend(tunnels(Transport::Unix));
     cases
 }
 
