@@ -66,7 +66,7 @@ impl<const CAPACITY: u32> Source for Slice<'_, CAPACITY> {
 
 impl<const CAPACITY: u32> Replay<CAPACITY> {
     /// All that came of it: the same however a stream is cut. So not the length of lines so far, which turns note where they end, and not
-    /// whether what is no HTTP began as HTTP/2's answers do, which is noted where the first bytes come in one read.
+    /// whether what is no HTTP began as HTTP/2's answers do, which is noted where the first nine bytes come in one read.
     #[must_use]
     pub const fn outcome(&self) -> (Stream, [u64; Version::ALL.len()], Option<Failure>) {
         let reads_token =

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each target uses what it needs")]
 
 use common::replay::Replay;
+use common::stream::{Phase, flag};
 
 /// The stream, and the sizes of its reads.
 pub struct Input<'a> {
@@ -50,6 +51,19 @@ impl<'a> Input<'a> {
     pub fn check_cuts(&self) -> Replay<1024> {
         let (whole, cut) = (self.whole(), self.cut());
         assert_eq!((whole.outcome(), whole.client_hellos), (cut.outcome(), cut.client_hellos));
+        let first = self.sends().find(|send| !send.is_empty()).unwrap_or_default();
+        assert_eq!(begins_as_answers(&whole), has_settings(self.stream));
+        assert_eq!(begins_as_answers(&cut), has_settings(first));
         whole
     }
+}
+
+/// What is no HTTP was found to begin as the answers of HTTP/2 do.
+fn begins_as_answers<const CAPACITY: u32>(replay: &Replay<CAPACITY>) -> bool {
+    replay.stream.phase == Phase::NotHttp && replay.stream.flags & flag::FRAMES != 0
+}
+
+/// The header of SETTINGS is at the begin of a first read.
+fn has_settings(read: &[u8]) -> bool {
+    matches!(read, [0, 0, _, 4, 0, 0, 0, 0, _, ..])
 }

@@ -66,8 +66,11 @@ pub(crate) fn step<W: Window + ?Sized, const FIRST: bool>(stream: &mut Stream, w
             if FIRST {
                 return (at, event);
             }
+            let is_first = stream.phase == Phase::Begin;
             event = start_byte(stream, window.byte(at));
-            note_settings(stream, window.word(at), end - at);
+            if is_first {
+                note_settings(stream, window.word(at), end - at);
+            }
             return (at + 1, event);
         }
         at += length;

@@ -19,7 +19,7 @@ pub(super) fn no_request(stream: &mut Stream) -> Event {
     fail(stream, Failure::MalformedRequest)
 }
 
-/// A server of HTTP/2 begins with SETTINGS (RFC 9113 §3.4), whose header starts with this word.
+/// The stream's first byte was looked at. A server of HTTP/2 begins with SETTINGS (RFC 9113 §3.4), whose header starts with this word.
 #[inline(always)]
 pub(super) fn note_settings(stream: &mut Stream, word: u64, length: u32) {
     const HEADER: u64 = word::literal(b"\0\0\0\x04\0\0\0\0");
