@@ -16,6 +16,10 @@ const STREAM: u32 = (1 << KIND) - 1;
 const UNKNOWN: u32 = 1;
 const GET: u32 = 2;
 const POST: u32 = 3;
+/// Of other methods, which have no kind, the number stands below that bit, and the whole identifier below the number. Where that is too
+/// large, after 16 million requests on a connection, they are noted as unknown.
+const METHOD: u32 = 25;
+const LAST_STREAM: u32 = (1 << METHOD) - 1;
 
 /// Requests, in their order.
 #[repr(C)]
@@ -38,19 +42,20 @@ impl Noted {
     pub(crate) fn note(&mut self, event: Event, version: u32, stream: u32) {
         let asked = Asked::of(event, version);
         let request = if version == Version::Http2 as u32 {
-            let kind = match event.method() {
-                method if method == Method::Get as u8 => GET,
-                method if method == Method::Post as u8 => POST,
-                _ => UNKNOWN,
-            };
-            stream >> 1 | kind << KIND
+            let of_kind = |kind| stream >> 1 | kind << KIND;
+            match event.method() {
+                method if method == Method::Get as u8 => of_kind(GET),
+                method if method == Method::Post as u8 => of_kind(POST),
+                method if method == Method::Unknown as u8 || stream > LAST_STREAM => of_kind(UNKNOWN),
+                method => stream | u32::from(method) << METHOD,
+            }
         } else {
             u32::from(asked.number()) | HTTP_1
         };
         let count = self.count;
         self.count = count + 1;
         if count >= KEPT {
-            self.decides |= u32::from(asked.decides());
+            self.decides |= u32::from(Request::of(request).decides());
         } else if let Some(noted) = self.requests.get_mut(bounded!(count, KEPT as i32 - 1) as usize) {
             *noted = request;
         }
@@ -76,6 +81,9 @@ impl Request {
             GET => Method::Get,
             POST => Method::Post,
             UNKNOWN => Method::Unknown,
+            _ if number & HTTP_1 == 0 => {
+                return Self::Http2(number & LAST_STREAM, Asked::http_2((number >> METHOD) as u8));
+            }
             _ => return Self::Http1(Asked::from_number(number as u8)),
         };
         Self::Http2((number & STREAM) << 1 | 1, Asked::http_2(method as u8))

@@ -2,14 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 
-use common::method::Method::{self, Get, Post, Unknown};
+use common::method::Method::{self, Connect, Delete, Get, Head, Options, Other, Post, Put, Unknown};
 
 use crate::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INSERTED, PADDED, PREFACE, PRIORITY, PUSH_PROMISE,
     REQUEST, RST_STREAM, SETTINGS, WHOLE, frame,
 };
-use crate::lab::{Case, loopback};
-use crate::responses::{Seen, case, finish};
+use crate::lab::{Case, Transport, loopback};
+use crate::responses::{Seen, case, finish, seen};
 
 /// A status that is not known.
 const UNTOLD: u32 = common::exchange::UNTOLD;
@@ -52,7 +52,7 @@ fn row(name: &'static str, streams: u32, frames: Vec<Vec<u8>>, statuses: &[(u32,
 
 pub fn cases() -> Vec<Case> {
     let rows = rows().into_iter().flat_map(|row| [usize::MAX, 1].map(|cut| of_row(&row, cut))).chain(methods());
-    rows.chain([cannot_be_followed()]).collect()
+    rows.chain([Transport::V4, Transport::Unix].map(methods_of_streams)).chain([cannot_be_followed()]).collect()
 }
 
 /// Those that were open are lost, and no more than that when the connection ends; so is one that opens then.
@@ -254,17 +254,61 @@ fn ends() -> Vec<Row> {
     ]
 }
 
+/// In Huffman code, with its length.
+const PROPFIND: &[u8] = b"\x87\xd7\xb7\x56\xbc\x39\x34\xdf";
+
+/// Methods that are written out, of streams up to the last one whose method is kept, and beyond. None of them decides where its
+/// response ends.
+fn methods_of_streams(transport: Transport) -> Case {
+    const FAR: u32 = 1 << 25;
+    let asked = [
+        (1, b"\x02\x04HEAD\x84\x86".to_vec()),
+        (3, b"\x42\x07CONNECT\x01\x01a".to_vec()),
+        (5, [b"\x12", PROPFIND, b"\x84\x86"].concat()),
+        (FAR - 1, b"\x43\x03PUT\x84\x86".to_vec()),
+        (FAR + 1, b"\x43\x03PUT\x84\x86".to_vec()),
+        (u32::MAX >> 1, REQUEST.to_vec()),
+    ];
+    let expected = seen(&[Other, Connect, Get, Head, Put, Unknown].map(|method| (200, method, 1)));
+    case(&format!("HTTP/2: methods of streams, {transport:?}"), asked.len() as u64, expected, move || {
+        let (mut client, mut server) = transport.connect()?;
+        client.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat())?;
+        server.read_exact(&mut [0; PREFACE.len() + 9])?;
+        for (id, block) in asked {
+            let request = whole(id, &block);
+            client.write_all(&request)?;
+            server.read_exact(&mut vec![0; request.len()])?;
+            let response = [frame(HEADERS, END_HEADERS, id, &[0x88]), frame(DATA, END_STREAM, id, b"ok")];
+            server.write_all(&response.concat())?;
+        }
+        finish(client, server)
+    })
+}
+
 /// How requests say their method, and which is known of it. Each is asked twice, with the next ones, in one read.
 fn methods() -> Vec<Case> {
     const SETTLED: &[u8] = b"\x86\x84";
-    let rows: [(&str, u8, &[u8], Method); 9] = [
+    const AUTHORITY: &[u8] = b"\x08\x9d\x5c\x0b\x81\x70\xdc\x0b\xcf\xbe\xef";
+    let rows: [(&str, u8, &[u8], Method); 16] = [
         ("GET", 0, b"\x82\x86\x84", Get),
         ("POST", 0, b"\x83\x86\x84", Post),
         ("GET, behind other fields", 0, b"\x86\x84\x82", Get),
         ("POST, with padding", PADDED, b"\x03\x83\x86\x84\x82\x82\x82", Post),
         ("POST, with a priority", PRIORITY, b"\0\0\0\0\x82\x83\x86\x84", Post),
         ("POST, with padding and a priority", PADDED | PRIORITY, b"\x01\0\0\0\0\x82\x83\x86\x84\x82", Post),
-        ("PUT, written out", 0, b"\x42\x03PUT\x86\x84", Unknown),
+        ("GET, in the padding", PADDED, b"\x02\xbe\x82\x82", Unknown),
+        ("PUT, written out", 0, b"\x42\x03PUT\x86\x84", Put),
+        ("PUT, as curl 7.88 writes it", 0, &[b"\x42\x03PUT\x84\x86\x41\x8b", AUTHORITY].concat(), Put),
+        ("DELETE, as curl 7.88 writes it", 0, &[b"\x42\x06DELETE\x84\x86\x41\x8b", AUTHORITY].concat(), Delete),
+        ("PROPFIND, as curl 7.88 writes it", 0, &[b"\x42", PROPFIND, b"\x84\x86\x41\x8b", AUTHORITY].concat(), Other),
+        (
+            "OPTIONS, coded, with padding, a priority and other fields",
+            PADDED | PRIORITY,
+            b"\x04\0\0\0\0\x82\x86\xc0\x84\x13\x87\xd5\xaf\x7e\x4d\x5a\x77\x7f\0\0\0\0",
+            Options,
+        ),
+        ("PUT, of which a part is padding", PADDED, b"\x01\x42\x03PUT", Unknown),
+        ("PUT, which an earlier request inserted", 0, b"\xbe\x86\x84", Unknown),
         ("GET, behind a field that is written out", 0, b"\x41\x01a\x82\x86\x84", Unknown),
         ("none, in a block of no byte", PADDED, b"\0", Unknown),
     ];

@@ -1,6 +1,7 @@
 //! Splits a fuzzer's input into a stream and the places where it is cut.
 #![allow(dead_code, reason = "each target uses what it needs")]
 
+use common::method::Method;
 use common::replay::Replay;
 use common::stream::{Phase, flag};
 
@@ -47,10 +48,12 @@ impl<'a> Input<'a> {
         })
     }
 
-    /// However the stream is cut, the outcome is the same.
+    /// However the stream is cut, the outcome is the same, and no method becomes another one.
     pub fn check_cuts(&self) -> Replay<1024> {
         let (whole, cut) = (self.whole(), self.cut());
         assert_eq!((whole.outcome(), whole.client_hellos), (cut.outcome(), cut.client_hellos));
+        let mut known = whole.methods.iter().zip(&cut.methods).take(Method::Unknown as usize);
+        assert!(known.all(|(whole, cut)| cut <= whole), "{:?} in one read, {:?} in many", whole.methods, cut.methods);
         let first = self.sends().find(|send| !send.is_empty()).unwrap_or_default();
         assert_eq!(begins_as_answers(&whole), has_settings(self.stream));
         assert_eq!(begins_as_answers(&cut), has_settings(first));

@@ -12,15 +12,12 @@ use crate::window::Window;
 use crate::word;
 
 use super::kinds::{HEADERS, PRIORITY_BYTES, SETTINGS, bit};
-use super::method::method;
+use super::method::{self, method, written_out};
 use super::unsure::unsure_frame;
 
 pub(super) const HEADER_BYTES: u32 = 9;
-/// Where in the flags a bit stands.
-const PADDED: u32 = bit::PADDED.trailing_zeros();
-const PRIORITY: u32 = bit::PRIORITY.trailing_zeros();
 /// A frame's header, what may stand before the block, and as much of that as may tell the method.
-pub(super) const LOOKED_AT: u32 = HEADER_BYTES + 1 + PRIORITY_BYTES + word::BYTES;
+pub(super) const LOOKED_AT: u32 = HEADER_BYTES + 1 + PRIORITY_BYTES + method::LOOKED_AT;
 
 /// One byte of a frame header that a window's end cut.
 #[inline(always)]
@@ -62,10 +59,22 @@ pub(super) fn frame(stream: &mut Stream, last: u8) -> Event {
 /// The request of a frame header that was just read, with its method as far as the block, from `at` on, tells it before `end`.
 #[inline(always)]
 pub(super) fn named<W: Window + ?Sized>(stream: &Stream, window: &W, at: u32, end: u32) -> Event {
-    let flags = (stream.token >> 32) as u32;
-    let before = (flags >> PADDED & 1) + (flags >> PRIORITY & 1) * PRIORITY_BYTES;
-    let (start, rest) = (at + before, end - at);
-    let payload = if stream.left < rest.into() { stream.left as u32 } else { rest };
-    let method = method(window.word(start), payload.saturating_sub(before));
+    let flags = (stream.token >> 32) as u8;
+    let (mut before, mut padding) = (0, 0_u64);
+    if flags & (bit::PADDED | bit::PRIORITY) != 0 {
+        if flags & bit::PADDED != 0 {
+            before = 1;
+            padding = window.byte(at).into();
+        }
+        before += if flags & bit::PRIORITY != 0 { u64::from(PRIORITY_BYTES) } else { 0 };
+    }
+    let (length, rest) = (stream.left.saturating_sub(before + padding), u64::from(end - at).saturating_sub(before));
+    let available = if length < rest { length as u32 } else { rest as u32 };
+    let start = at + before as u32;
+    let block = window.word(start);
+    let method = match method(block, available) {
+        Method::Unknown => written_out(block, window, start, available),
+        method => method,
+    };
     Event::request(Version::Http2, method as u8)
 }
