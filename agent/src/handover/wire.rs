@@ -23,7 +23,7 @@ pub(super) const GIVEN: u8 = b'G';
 const MAX_DESCRIPTORS: usize = 64;
 /// As many as the kernel takes in a message (`SCM_MAX_FD`).
 const MOST_IN_A_MESSAGE: usize = 253;
-/// More are not taken in all: two of each file that is probed, and there are 4 096 of these at most.
+/// More are not taken in all: three of each file that is probed, and there are 4 096 of these at most.
 const MAX_FOLLOWING: usize = 16 * 1024;
 /// Goes with some of them: descriptors go with bytes alone.
 const MORE: u8 = b'D';

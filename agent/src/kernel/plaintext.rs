@@ -40,7 +40,7 @@ struct Probed {
 struct State {
     /// In the order of the descriptors.
     pieces: Vec<Piece>,
-    /// Likewise: of each file's links one, or two where responses are counted.
+    /// Likewise: of each file's links two, or three where responses are counted.
     files: Vec<File>,
 }
 

@@ -146,11 +146,12 @@ pub(super) fn load_for_uprobes(
 }
 
 /// Puts a program at many places of a file (`BPF_LINK_CREATE`, `uprobe_multi`), in their order, for as long as somebody holds
-/// what is returned.
+/// what is returned: for all processes, or for one only.
 pub(super) fn link_uprobes(
     program: BorrowedFd<'_>,
     file: &CStr,
     (offsets, cookies): (&[u64], &[u64]),
+    only_pid: Option<u32>,
 ) -> io::Result<OwnedFd> {
     assert_eq!(offsets.len(), cookies.len(), "the kernel reads a cookie for each offset");
     let mut attributes = no_attributes();
@@ -164,6 +165,7 @@ pub(super) fn link_uprobes(
     places.offsets = offsets.as_ptr().addr() as u64;
     places.cookies = cookies.as_ptr().addr() as u64;
     places.cnt = offsets.len() as u32;
+    places.pid = only_pid.unwrap_or_default();
     // SAFETY: the kernel only reads what is pointed to, which lives until the call returns; the command gives a descriptor.
     unsafe { descriptor(bpf_cmd::BPF_LINK_CREATE, &mut attributes) }
 }

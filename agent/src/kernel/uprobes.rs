@@ -55,6 +55,8 @@ const OWN_MAPS: [&str; 5] =
     [own_names::SESSIONS, own_names::CALLS, own_names::WRITES, own_names::ANSWERING, own_names::H2_ANSWERING];
 /// Offsets in a file, and what the program is told at each.
 type Places = Vec<(u64, u64)>;
+/// One where nothing is run.
+const HEADER: (u64, u64) = (0, 0);
 
 /// The programs, loaded, and what they know of sessions.
 pub struct Uprobes {
@@ -80,8 +82,16 @@ struct Writes {
 pub struct Link {
     reads: OwnedFd,
     writes: Option<OwnedFd>,
+    /// Taken out behind them, and put in before them.
+    guard: Guard,
     stands: Stands,
 }
+
+/// The last probe of a file while the others are taken out: in its header, where nothing is run, and for the agent alone, so that no other
+/// process gets a breakpoint. The kernel looks only whether a process maps a place with a probe (`mmf_recalc_uprobes`). Where it maps none any
+/// more, a thread that has met a probe just before, and comes to `uprobe_pre_sstep_notifier` only now, is ended by SIGTRAP.
+#[derive(Debug)]
+struct Guard(OwnedFd);
 
 /// Where the programs stand in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,17 +205,19 @@ impl Uprobes {
     /// One line with the cause.
     pub fn attach(&self, library: &Library) -> Result<Link, LoadError> {
         let path = path_of(&library.file)?;
-        let link = |program, places: &Places| {
+        let link = |program, places: &[(u64, u64)], only_pid| {
             let (offsets, cookies): (Vec<u64>, Vec<u64>) = places.iter().copied().unzip();
-            match sys::link_uprobes(self.program(program)?, &path, (&offsets, &cookies)) {
+            match sys::link_uprobes(self.program(program)?, &path, (&offsets, &cookies), only_pid) {
                 Ok(held) => Ok(held),
                 Err(error) if error.kind() == ErrorKind::Unsupported => Err(LoadError::NoUprobes),
                 Err(error) => Err(LoadError::Other(format!("{} cannot be probed: {error}", library.name))),
             }
         };
         let stands = self.stands(library);
-        let writes = stands.writes.as_ref().map(|places| link(WRITES, places)).transpose()?;
-        Ok(Link { reads: link(READS, &stands.reads)?, writes, stands })
+        // Opened first: what a killed process leaves open the kernel closes the other way round (`task_work_run`).
+        let guard = Guard(link(READS, &[HEADER], Some(std::process::id()))?);
+        let writes = stands.writes.as_ref().map(|places| link(WRITES, places, None)).transpose()?;
+        Ok(Link { reads: link(READS, &stands.reads, None)?, writes, guard, stands })
     }
 
     /// Where the programs are put in a file.
@@ -228,8 +240,7 @@ impl Uprobes {
     pub fn try_out(&self) -> Result<(), LoadError> {
         let own = |error: io::Error| LoadError::Other(format!("this program's file cannot be probed: {error}"));
         let file = File::open("/proc/self/exe").map_err(own)?;
-        // In the file's header, where nothing is run.
-        let link = sys::link_uprobes(self.program(READS)?, &path_of(&file)?, (&[0], &[0]));
+        let link = sys::link_uprobes(self.program(READS)?, &path_of(&file)?, (&[HEADER.0], &[HEADER.1]), None);
         link.map(drop)
             .map_err(|error| if error.kind() == ErrorKind::Unsupported { LoadError::NoUprobes } else { own(error) })
     }
@@ -315,17 +326,18 @@ impl Link {
 
     /// Each that there is.
     pub(super) fn borrowed(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        [&self.reads].into_iter().chain(&self.writes).map(OwnedFd::as_fd)
+        [&self.guard.0, &self.reads].into_iter().chain(&self.writes).map(OwnedFd::as_fd)
     }
 
     /// As handed over, in that order.
     pub(super) fn received(stands: Stands, descriptors: &mut impl Iterator<Item = OwnedFd>) -> Option<Self> {
+        let guard = Guard(descriptors.next()?);
         let reads = descriptors.next()?;
         let writes = match stands.writes {
             Some(_) => Some(descriptors.next()?),
             None => None,
         };
-        Some(Self { reads, writes, stands })
+        Some(Self { reads, writes, guard, stands })
     }
 }
 
