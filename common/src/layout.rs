@@ -40,6 +40,7 @@ layout! {
     sock_cookie = "sock_common"."skc_cookie";
     sock_max_ack_backlog = "sock"."sk_max_ack_backlog";
     sock_socket = "sock"."sk_socket";
+    sock_storage = "sock"."sk_bpf_storage";
     socket_file = "socket"."file";
     file_inode = "file"."f_inode";
     inode_number = "inode"."i_ino";
@@ -267,6 +268,8 @@ pub struct Constants {
     pub second_at_sends: u32,
     /// 1: there is `bpf_loop`.
     pub has_loop: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 impl Constants {
@@ -283,6 +286,7 @@ impl Constants {
         response_shards: 0,
         second_at_sends: 0,
         has_loop: 0,
+        reserved: 0,
     };
 }
 
@@ -293,7 +297,7 @@ const _: () = assert!(
             + size_of::<Layout>()
             + size_of::<IovIter>()
             + size_of::<Cgroups>()
-            + 7 * size_of::<u32>()
+            + size_of::<[u32; 8]>()
 );
 
 /// The constants' name in the probe.

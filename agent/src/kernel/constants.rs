@@ -82,6 +82,7 @@ pub fn constants(types: &btf::Btf<'_>, linked: &Linked) -> Result<Constants, btf
         response_shards: 0,
         second_at_sends: 0,
         has_loop: types.id_of(FUNCTION, LOOP_HELPER.0).is_some().into(),
+        reserved: 0,
     })
 }
 

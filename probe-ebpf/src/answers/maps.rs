@@ -7,6 +7,7 @@ use aya_ebpf::macros::btf_map;
 use common::exchange::{Exchange, Streams};
 use core::ptr::{from_ref, null_mut};
 
+use crate::kernel::{member, offset};
 use crate::reader::Job;
 
 /// By what a connection is known.
@@ -40,10 +41,16 @@ macro_rules! storage {
     }};
 }
 
+/// Anything is kept with the socket. Most that send have nothing, and a helper that is called to find that costs five times as much.
+#[inline(always)]
+fn has_storage(socket: *const u8) -> bool {
+    member::<u64>(socket, offset!(sock_storage)) != 0
+}
+
 /// The answering direction of a socket's connection, if it has carried a request.
 #[inline(always)]
 pub(super) fn exchange<'a>(socket: *const u8) -> Option<&'a mut Exchange> {
-    storage!(EXCHANGES, Exchange, socket, 0)
+    if has_storage(socket) { storage!(EXCHANGES, Exchange, socket, 0) } else { None }
 }
 
 /// The same, made if need be.
@@ -74,7 +81,7 @@ pub(super) fn drop_streams(socket: *const u8) {
 /// What is noted of the requests to this socket, if any was.
 #[inline(always)]
 pub(super) fn inbox<'a>(socket: *const u8) -> Option<&'a mut Inbox> {
-    storage!(INBOXES, Inbox, socket, 0)
+    if has_storage(socket) { storage!(INBOXES, Inbox, socket, 0) } else { None }
 }
 
 /// The same, made if need be.
