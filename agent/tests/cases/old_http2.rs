@@ -145,12 +145,6 @@ fn case(name: &str, requests: u64, expected: Seen, run: impl FnOnce() -> io::Res
     Case::new(format!("HTTP/2, older than the probe: {name}"), joined(requests), move |lab: &mut Lab| {
         let (before, _) = lab.need_responses()?;
         run()?;
-        let (after, key) = lab.need_responses()?;
-        let counted = Seen::between(&before, &after, key);
-        if counted == expected {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!("expected {expected:?}, counted {counted:?}")))
-        }
+        expected.expect_since(&before, lab)
     })
 }

@@ -66,10 +66,14 @@ impl Seen {
     }
 
     /// That this is what has been seen of this process since `before`.
-    fn expect_since(&self, before: &Responses, lab: &mut Lab) -> io::Result<()> {
+    pub fn expect_since(&self, before: &Responses, lab: &mut Lab) -> io::Result<()> {
         let (after, key) = lab.need_responses()?;
-        let counted = Self::between(before, &after, key);
-        if counted == *self { Ok(()) } else { Err(io::Error::other(format!("expected {self:?}, counted {counted:?}"))) }
+        self.expect(&Self::between(before, &after, key))
+    }
+
+    /// That this is what was counted.
+    pub fn expect(&self, counted: &Self) -> io::Result<()> {
+        if counted == self { Ok(()) } else { Err(io::Error::other(format!("expected {self:?}, counted {counted:?}"))) }
     }
 }
 
@@ -262,10 +266,11 @@ fn talked(transport: Transport, turns: &[Turn]) -> io::Result<(impl Read + use<>
     Ok((client, server))
 }
 
-const CONNECT: &str = "CONNECT a:80 HTTP/1.1\r\n\r\n";
+pub const CONNECT: &str = "CONNECT a:80 HTTP/1.1\r\n\r\n";
+pub const NO: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
 const TAKEN: &str = "HTTP/1.1 200 OK\r\n\r\n";
-const UPGRADE: &str = "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
-const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+pub const UPGRADE: &str = "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
+pub const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
 
 /// What leads to a tunnel is answered with its head, not once the tunnel is used or ends.
 pub fn tunnels(transport: Transport) -> impl Iterator<Item = Case> {
@@ -290,7 +295,6 @@ pub fn tunnels(transport: Transport) -> impl Iterator<Item = Case> {
 fn leaving_http() -> Vec<Case> {
     use Method::{Connect, Get};
     use Turn::{Answer, Ask};
-    const NO: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
     vec![
         case("CONNECT refused, then a request", 2, seen(&[(200, Get, 1), (403, Connect, 1)]), || {
             talk(Transport::V4, &[Ask(CONNECT), Answer(NO), Ask(GET), Answer(OK)])

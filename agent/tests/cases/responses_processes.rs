@@ -118,16 +118,8 @@ fn of_child(
         let (before, _) = lab.need_responses()?;
         let key = run(lab)?.ok_or_else(|| io::Error::other("nobody has counted"))?;
         let (after, _) = lab.need_responses()?;
-        same(&expected, &Seen::between(&before, &after, key))
+        expected.expect(&Seen::between(&before, &after, key))
     })
-}
-
-fn same(expected: &Seen, counted: &Seen) -> io::Result<()> {
-    if counted == expected {
-        Ok(())
-    } else {
-        Err(io::Error::other(format!("expected {expected:?}, counted {counted:?}")))
-    }
 }
 
 /// A child reads a request and ends; its slot is given back, and as the last one that was it goes to the next; then the request is answered here.
@@ -153,9 +145,9 @@ fn slot_used_again(lab: &mut Lab) -> io::Result<()> {
     drop(other_server);
     let (after, _) = lab.need_responses()?;
     let counted = |key: ProcessKey| Seen::between(&agent::counting::responses::Responses::default(), &after, key);
-    same(&Seen::default(), &counted(first))?;
+    Seen::default().expect(&counted(first))?;
     // Its own request was not answered.
-    same(&Seen { unanswered: 1, ..Seen::default() }, &counted(second))?;
+    Seen { unanswered: 1, ..Seen::default() }.expect(&counted(second))?;
     let losses = lab.untold(Untold::Process)? - ended;
     if losses > 0 { Ok(()) } else { Err(io::Error::other("nothing says that a response was lost")) }
 }

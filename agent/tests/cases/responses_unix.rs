@@ -11,7 +11,8 @@ use crate::frames::{PREFACE, frame};
 use crate::lab::{Case, Lab, Transport, here};
 use crate::load::full_speed_time;
 use crate::responses::{
-    HEAD, OK, Seen, Step, Turn, answer_over, case_where, duration, finish, full_speed, seen, talk, tunnels,
+    CONNECT, HEAD, NO, OK, SWITCHED, Seen, Step, Turn, UPGRADE, answer_over, case_where, duration, finish, full_speed,
+    seen, talk, tunnels,
 };
 use crate::streams::GET;
 
@@ -104,10 +105,6 @@ pub fn cases() -> Vec<Case> {
 fn leaving_http() -> Vec<Case> {
     use Method::{Connect, Get};
     use Turn::{Answer, Ask};
-    const CONNECT: &str = "CONNECT a:80 HTTP/1.1\r\n\r\n";
-    const UPGRADE: &str = "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
-    const NO: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
-    const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
     vec![
         case("CONNECT refused, then a request", 2, same(seen(&[(200, Get, 1), (403, Connect, 1)])), || {
             talk(Transport::Unix, &[Ask(CONNECT), Answer(NO), Ask(GET), Answer(OK)])
