@@ -4,6 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
+use common::exchange::UNIX_WAITING;
 use common::method::Method;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 
@@ -78,8 +79,8 @@ pub fn cases() -> Vec<Case> {
     for (name, request, response, expected) in rows {
         row(&mut cases, name, (request, response), expected);
     }
-    for count in [2_usize, 16, 17, 64, 1000] {
-        let unknown = count.saturating_sub(16) as u64;
+    for count in [2, UNIX_WAITING, UNIX_WAITING + 1, 64, 1000] {
+        let unknown = count.saturating_sub(UNIX_WAITING) as u64;
         let mut by_status = vec![(200, Get, count as u64 - unknown)];
         if unknown > 0 {
             by_status.push((200, Method::Unknown, unknown));

@@ -1,6 +1,6 @@
 //! The answering direction of one connection. PURE.
 
-use super::{Asked, Waiting};
+use super::{Asked, Handed, Queue, Waiting};
 use crate::event::Event;
 use crate::http1;
 use crate::machine::{Read, Source, advance};
@@ -8,11 +8,14 @@ use crate::maps::ProcessKey;
 use crate::method::Method;
 use crate::stream::{Phase, Stream, flag};
 
-/// What is kept of a connection's responses, in the socket's storage. It is made at the first request that is counted,
-/// and of responses alone knows what its requests are. Fresh storage is zeroed.
+/// What is kept of a connection's responses. It is made at the first request that is counted, and of responses alone knows
+/// what its requests are. Fresh storage is zeroed.
+///
+/// Where others read requests than those who follow responses, `process` and `slot` may be read while they are written. A mixture of two is
+/// nobody who holds that slot, so what is counted for it is [`Untold::Process`](super::Untold).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Exchange {
+pub struct Exchange<Q = Waiting> {
     /// Where the stream of responses stands.
     pub stream: Stream,
     /// Who counted the latest request here, and so is to count its response.
@@ -35,13 +38,14 @@ pub struct Exchange {
     asked: Asked,
     padding: [u8; 7],
     /// The requests that wait behind it.
-    pub waiting: Waiting,
+    pub waiting: Q,
 }
 
 const SWITCHING_PROTOCOLS: u16 = 101;
 const TAKEN: u8 = 1;
 const REFUSED: u8 = 2;
 
+// In a socket's storage, to which the kernel adds 72 bytes (since Linux 6.3): 256.
 const _: () = assert!(size_of::<Exchange>() <= 184);
 
 /// A response that is complete.
@@ -59,6 +63,28 @@ impl Exchange {
     /// A request was counted, on a connection that has `sent` so many bytes (modulo 2^32). False: its response will not be known.
     #[inline(always)]
     pub fn expect(&mut self, asked: Asked, now_ns: u64, sent: u32) -> bool {
+        let known = self.awaits(sent);
+        if known {
+            self.waiting.push(asked, now_ns);
+        }
+        known
+    }
+}
+
+impl<const KEPT: usize> Exchange<Handed<KEPT>> {
+    /// It is going to be looked at what is sent from `position` on. Of the requests that came until now and are not answered, `kept` are
+    /// kept. Returns how many responses will not be known.
+    #[inline(always)]
+    pub fn take_over(&mut self, kept: u32, position: u32) -> u32 {
+        self.waiting.see(kept);
+        if self.waiting.len() == 0 || self.awaits(position) { 0 } else { self.waiting.clear() }
+    }
+}
+
+impl<Q: Queue> Exchange<Q> {
+    /// Requests wait, on a connection that has `sent` so many bytes (modulo 2^32). False: their responses will not be known.
+    #[inline(always)]
+    fn awaits(&mut self, sent: u32) -> bool {
         if self.stream.phase == Phase::Begin {
             self.stream.phase = Phase::Start;
             self.next = sent;
@@ -72,7 +98,6 @@ impl Exchange {
             self.next = sent;
         }
         self.decided = 0;
-        self.waiting.push(asked, now_ns);
         true
     }
 
@@ -94,7 +119,7 @@ impl Exchange {
     /// What was answered to the latest request, if it offered to leave HTTP; `None` while that is not known.
     #[inline(always)]
     #[must_use]
-    pub const fn decision(&self) -> Option<bool> {
+    pub fn decision(&self) -> Option<bool> {
         if self.decided == 0 || !self.waiting.is_empty() || self.stream.phase.is_lost() {
             return None;
         }
@@ -211,7 +236,7 @@ impl Exchange {
 
     /// How many requests of HTTP/1 are not answered to the end.
     #[must_use]
-    pub const fn owed(&self) -> u32 {
+    pub fn owed(&self) -> u32 {
         self.waiting.len() + (self.status != 0) as u32
     }
 

@@ -1,81 +1,42 @@
-//! What is noted of requests until something of their responses is seen, by others than who reads requests. PURE.
+//! Requests that one side reads and another one answers, at the same time. PURE.
 //!
-//! Requests and responses of a Unix connection are read under two locks, those of its two ends, at the same time on two CPUs. So who reads
-//! requests leaves here what they were, and who reads responses takes it. There is one of each at a time: the lock of its end is held, or
-//! that end is closed. Each field is written by one of them, or by atomic operations that do not let others pass:
+//! Requests and responses of a Unix connection are read under two locks, those of its two ends, and a session of TLS is read from and written
+//! to by two threads: at the same time, on two CPUs. So who reads requests leaves here what they were, and who follows responses takes it.
+//! There is one of each at a time. Each field is written by one of them, or by atomic operations that do not let others pass:
 //!
-//! - `pushed` is added to behind what is kept: who sees the sum sees the request, its time, the base of that, and whose it is.
+//! - `pushed` is added to behind what is kept: who sees the sum sees the request, its time, and the base of that.
 //! - `taken` is added to behind the last look at what was taken. A place is written again only by who has seen that; the base only by who
 //!   has seen that all were taken, so that nobody looks at it.
-//! - `unkept` and `breaks` are added to by one side and taken from by the other. Nothing is lost of what is added meanwhile, and `unkept` is
-//!   0 again only behind its requests' being taken note of.
-//! - `decides` and `asker_closed` have a byte each, which is set once and never cleared. `decides` is set before its request is added.
-//! - `closed_ns` is written once, where the end that answers is closed.
-//! - `process` and `slot` may be read while another process, which reads on, writes them. A mixture of two is nobody who holds that slot, so
-//!   what is counted for it is [`Untold::Process`](super::Untold).
+//! - `unkept` is added to by one side and taken from by the other. Nothing is lost of what is added meanwhile.
 
 use super::since::{since, time_ns};
-use crate::maps::ProcessKey;
 
-/// How many requests are kept until the next response is read; of further ones it is known that they came.
-const NOTED: usize = 16;
-
-/// Requests that were read and not yet taken note of by who reads responses. Fresh storage is zeroed.
+/// Requests that were read and not yet taken. Fresh storage is zeroed.
 ///
 /// How many there were is counted modulo 2^32: what is taken at once is not that much.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inbox<const KEPT: usize = NOTED> {
-    /// Who counted the latest request.
-    pub process: ProcessKey,
+pub struct Inbox<T, const KEPT: usize> {
     /// When the first came since all were taken.
     base_ns: u64,
-    /// When the socket that answers was closed; 0 while it is open.
-    pub closed_ns: u64,
-    /// The slot of who counted the latest request.
-    pub slot: u32,
     /// How many were kept. To be added to behind what is kept.
     pub pushed: u32,
     /// How many of these were taken.
     pub taken: u32,
     /// How many were not kept, and not taken note of.
     pub unkept: u32,
-    /// How often requests were missed, and that not taken note of.
-    pub breaks: u32,
-    /// Among the unkept was one whose method decides about its response: 1 from then on.
-    pub decides: u8,
-    /// The socket that asked is closed: 1, else 0.
-    pub asker_closed: u8,
-    reserved: [u8; 2],
-    requests: [u32; KEPT],
     /// How long after the base each came ([`since`]).
     times: [u32; KEPT],
+    requests: [T; KEPT],
 }
 
-// The kernel adds 72 bytes to what is in a socket's storage (since Linux 6.3): 256.
-const _: () = assert!(size_of::<Inbox>() <= 184);
-
-impl<const KEPT: usize> Default for Inbox<KEPT> {
+impl<T: Copy + Default, const KEPT: usize> Default for Inbox<T, KEPT> {
     fn default() -> Self {
-        Self {
-            process: ProcessKey::default(),
-            base_ns: 0,
-            closed_ns: 0,
-            slot: 0,
-            pushed: 0,
-            taken: 0,
-            unkept: 0,
-            breaks: 0,
-            decides: 0,
-            asker_closed: 0,
-            reserved: [0; 2],
-            requests: [0; KEPT],
-            times: [0; KEPT],
-        }
+        Self { base_ns: 0, pushed: 0, taken: 0, unkept: 0, times: [0; KEPT], requests: [T::default(); KEPT] }
     }
 }
 
-impl<const KEPT: usize> Inbox<KEPT> {
+impl<T, const KEPT: usize> Inbox<T, KEPT> {
     /// How many requests are kept.
     pub const KEPT: u32 = {
         assert!(KEPT.is_power_of_two());
@@ -96,9 +57,23 @@ impl<const KEPT: usize> Inbox<KEPT> {
         self.unkept == 0 && self.kept() < Self::KEPT
     }
 
+    /// Whether all that came were taken.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.kept() == 0 && self.unkept == 0
+    }
+
+    #[inline(always)]
+    const fn place(index: u32) -> usize {
+        (index & (Self::KEPT - 1)) as usize
+    }
+}
+
+impl<T: Copy + Default, const KEPT: usize> Inbox<T, KEPT> {
     /// Writes down what is kept next. It counts once `pushed` is added to.
     #[inline(always)]
-    pub fn write(&mut self, request: u32, now_ns: u64) {
+    pub fn write(&mut self, request: T, now_ns: u64) {
         if self.kept() == 0 {
             self.base_ns = now_ns;
         }
@@ -112,23 +87,20 @@ impl<const KEPT: usize> Inbox<KEPT> {
     /// What was kept, and when it came; 0: not known.
     #[inline(always)]
     #[must_use]
-    pub fn read(&self, index: u32) -> (u32, u64) {
+    pub fn read(&self, index: u32) -> (T, u64) {
         let at = Self::place(index);
         let request = self.requests.get(at).copied().unwrap_or_default();
         (request, time_ns(self.base_ns, self.times.get(at).copied().unwrap_or_default()))
-    }
-
-    #[inline(always)]
-    const fn place(index: u32) -> usize {
-        (index & (Self::KEPT - 1)) as usize
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     const SECOND: u64 = 1_000_000_000;
+
+    const NOTED: usize = 16;
+    type Inbox = super::Inbox<u32, NOTED>;
 
     fn push(inbox: &mut Inbox, request: u32, now_ns: u64) {
         if inbox.keeps() {
@@ -152,7 +124,7 @@ mod tests {
     fn kept_in_their_order_and_the_rest_is_counted() {
         // Also where their number begins again.
         for begun in [0, 8, u32::MAX - 4, u32::MAX - 20] {
-            let mut inbox: Inbox = Inbox { pushed: begun, taken: begun, ..Inbox::default() };
+            let mut inbox = Inbox { pushed: begun, taken: begun, ..Inbox::default() };
             for round in 0..3 {
                 let requests = (100 * round..).map(|request| (request, 1 + 1024 * u64::from(100 * round)));
                 requests.clone().take(20).for_each(|(request, now_ns)| push(&mut inbox, request, now_ns));
@@ -163,7 +135,7 @@ mod tests {
 
     #[test]
     fn none_is_kept_behind_one_that_was_not() {
-        let mut inbox: Inbox = Inbox::default();
+        let mut inbox = Inbox::default();
         (0..17).for_each(|request| push(&mut inbox, request, 1));
         inbox.taken = 8;
         push(&mut inbox, 17, 1);
@@ -175,7 +147,7 @@ mod tests {
 
     #[test]
     fn times_are_exact_where_none_waits_and_of_1024_ns_behind_that() {
-        let mut inbox: Inbox = Inbox::default();
+        let mut inbox = Inbox::default();
         for (request, now_ns) in [(0, 5001), (1, 5119), (2, 5120), (3, 7500)] {
             push(&mut inbox, request, now_ns);
         }
@@ -186,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_base_stays_until_all_are_taken() {
-        let mut inbox: Inbox = Inbox::default();
+        let mut inbox = Inbox::default();
         push(&mut inbox, 0, SECOND);
         push(&mut inbox, 1, 2 * SECOND + 700);
         inbox.taken = 1;
@@ -196,7 +168,7 @@ mod tests {
 
     #[test]
     fn one_that_lies_for_long_forgets_times_and_no_request() {
-        let mut inbox: Inbox = Inbox::default();
+        let mut inbox = Inbox::default();
         push(&mut inbox, 0, SECOND);
         push(&mut inbox, 1, 7200 * SECOND);
         take(&mut inbox, [(0, SECOND), (1, 0)].into_iter());

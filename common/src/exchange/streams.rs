@@ -131,9 +131,13 @@ impl Streams {
     #[inline(always)]
     pub fn turn<S: Source>(&mut self, stream: &mut Stream, source: &mut S, read: &mut Read) -> Event {
         let blocks = &mut self.blocks;
-        advance::<S, false>(stream, source, read, |stream, source, at, end| {
-            http2::response_step(stream, blocks, source, (at, end))
-        })
+        advance::<S, false>(
+            stream,
+            source,
+            read,
+            #[inline(always)]
+            |stream, source, at, end| http2::response_step(stream, blocks, source, (at, end)),
+        )
     }
 
     /// A status was found on a stream. False: the stream is not among those kept, and the caller is to look for it.

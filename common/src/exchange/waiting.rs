@@ -1,7 +1,7 @@
 //! Requests that wait for their response, in the order in which they came. PURE.
 
-use super::Asked;
 use super::since::{since, time_ns};
+use super::{Asked, Queue, Taken};
 
 /// How many are kept; of further ones it is known that they came.
 pub const WAITING: u32 = 16;
@@ -22,16 +22,6 @@ pub struct Waiting {
     /// Among those beyond was one whose method decides about its response.
     ambiguous: u8,
     reserved: u8,
-}
-
-/// A request whose response begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) asked: Asked,
-    /// When it came; 0: not known.
-    pub(super) started_ns: u64,
-    /// Whether its response has a body may not be told.
-    pub(super) ambiguous: bool,
 }
 
 impl Waiting {
@@ -60,17 +50,17 @@ impl Waiting {
         self.beyond = self.beyond.saturating_add(count);
         self.ambiguous |= ambiguous as u8;
     }
+}
 
-    /// The request that is answered next; `None` where it is not kept.
+impl Queue for Waiting {
     #[inline(always)]
-    pub(super) fn next(&self) -> Option<Asked> {
+    fn next(&self) -> Option<Asked> {
         let at = u32::from(self.first) & (WAITING - 1);
         if self.count > 0 { self.asked.get(at as usize).copied() } else { None }
     }
 
-    /// Its response begins; `None` if none waits.
     #[inline(always)]
-    pub(super) fn take(&mut self) -> Option<Taken> {
+    fn take(&mut self) -> Option<Taken> {
         if self.count > 0 {
             let at = (u32::from(self.first) & (WAITING - 1)) as usize;
             let since = self.times.get(at).copied().unwrap_or_default();
@@ -90,23 +80,18 @@ impl Waiting {
         Some(Taken { asked: Asked::HTTP_1, started_ns: 0, ambiguous })
     }
 
-    /// How many wait.
     #[inline(always)]
-    #[must_use]
-    pub const fn len(&self) -> u32 {
+    fn len(&self) -> u32 {
         (self.count as u32).saturating_add(self.beyond)
     }
 
-    /// Whether none waits.
     #[inline(always)]
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// None of them will be answered; returns how many.
     #[inline(always)]
-    pub(super) fn clear(&mut self) -> u32 {
+    fn clear(&mut self) -> u32 {
         let count = self.len();
         self.count = 0;
         self.beyond = 0;

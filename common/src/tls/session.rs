@@ -1,6 +1,6 @@
 //! What the kernel keeps of sessions of TLS, and of calls that read from them: keys and capacities. PURE.
 
-use crate::exchange::{Exchange, Inbox};
+use crate::exchange::{Exchange, Handed, Inbox};
 use crate::maps::ProcessKey;
 
 /// Names of the maps.
@@ -24,7 +24,8 @@ pub const MAX_CALLS: usize = 1 << 14;
 /// Sessions that have carried a request and whose answers are followed, at a time. Answers in a further one are
 /// [`Untold::StorageFull`](crate::exchange::Untold). The kernel takes 1 KiB for each, and as much again for HTTP/2.
 pub const MAX_ANSWERING: usize = 1 << 14;
-/// How many requests of a session are kept until an answer is written; of further ones it is known that they came.
+/// How many requests of a session are kept, of HTTP/1 until they are answered and of HTTP/2 until something is written; of further ones it is
+/// known that they came.
 pub const NOTED: usize = 32;
 
 /// A session: its address in its process. A call: where it is known by.
@@ -41,15 +42,15 @@ pub struct Key {
 
 const _: () = assert!(size_of::<Key>() == 16);
 
-/// The answering direction of a session. One thread may read while another one writes: who reads writes to the inbox, all else is of
+/// The answering direction of a session. One thread may read while another one writes: who reads writes to the inboxes, all else is of
 /// who writes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answering {
     /// What is being answered.
-    pub exchange: Exchange,
-    /// What was asked.
-    pub inbox: Inbox<NOTED>,
+    pub exchange: Exchange<Handed<NOTED>>,
+    /// What was asked, of HTTP/2.
+    pub inbox: Inbox<u32, NOTED>,
     /// What is written was seen before: 1, else 0.
     pub again: u64,
     /// Calls of Go's that write now, and above them how often it was closed: one may be closed meanwhile. In one word, so that one of
@@ -60,15 +61,15 @@ pub struct Answering {
 impl Answering {
     /// How many requests are not answered to the end, beside streams of HTTP/2.
     #[must_use]
-    pub const fn owed(&self) -> u64 {
+    pub fn owed(&self) -> u64 {
         let inbox = &self.inbox;
-        self.exchange.owed() as u64 + inbox.kept() as u64 + inbox.unkept as u64
+        u64::from(self.exchange.owed()) + u64::from(inbox.kept()) + u64::from(inbox.unkept)
     }
 
     /// Who counted the latest request, in this slot.
     #[must_use]
     pub const fn asked_by(&self) -> (ProcessKey, u32) {
-        (self.inbox.process, self.inbox.slot)
+        (self.exchange.process, self.exchange.slot)
     }
 }
 

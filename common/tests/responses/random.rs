@@ -1,6 +1,6 @@
 //! Responses made at random, cut at random: the machine must agree with `httparse`, and with itself however the stream is cut.
 
-use common::exchange::Answer;
+use common::exchange::{Answer, Queue};
 use common::method::Method;
 use common::replay_responses::Responses;
 use proptest::collection::vec;

@@ -1,10 +1,10 @@
 //! The end of a connection that carried a request.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use common::exchange::UnixAnswering;
 
 use super::finish::finish;
-use super::maps::Inbox;
-use super::{inbox, maps};
+use super::{inbox, maps, unix};
 use crate::kernel::{constant, member, offset, without_preemption};
 use crate::socket::{IPPROTO_TCP, is_unix_socket, unix_peer};
 
@@ -42,24 +42,25 @@ pub(crate) fn unix_closed(socket: *const u8) -> Option<()> {
     }
     // SAFETY: no arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    if let Some(inbox) = maps::inbox(socket) {
-        inbox.closed_ns = now_ns;
-        if inbox.asker_closed != 0 {
-            unix_ended(inbox, socket, now_ns);
+    if let Some(answering) = maps::unix_answering(socket) {
+        answering.closed_ns = now_ns;
+        if answering.asker_closed != 0 {
+            unix_ended(answering, socket, now_ns);
         }
     }
     let peer = unix_peer(socket)?;
-    let inbox = maps::inbox(peer)?;
-    unix_ended(inbox, peer, if inbox.closed_ns != 0 { inbox.closed_ns } else { now_ns });
-    inbox.asker_closed = 1;
+    let answering = maps::unix_answering(peer)?;
+    unix_ended(answering, peer, if answering.closed_ns != 0 { answering.closed_ns } else { now_ns });
+    answering.asker_closed = 1;
     Some(())
 }
 
 /// A function of its own, since it is called twice.
 #[inline(never)]
-fn unix_ended(inbox: &mut Inbox, socket: *const u8, now_ns: u64) -> u64 {
-    let Some(exchange) = maps::exchange_made(socket) else { return 0 };
-    inbox::take(inbox, exchange, socket, exchange.next);
-    finish(exchange, socket, now_ns);
+fn unix_ended(answering: &mut UnixAnswering, socket: *const u8, now_ns: u64) -> u64 {
+    let position = answering.exchange.next;
+    unix::take(answering, socket, position);
+    finish(&mut answering.exchange, socket, now_ns);
+    inbox::give_back(&mut answering.exchange);
     0
 }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use common::duration::bucket;
-use common::exchange::{Answer, Displaced, Exchange, UNTOLD, Untold};
+use common::exchange::{Answer, Displaced, Exchange, Queue, UNTOLD, Untold};
 use common::maps::ProcessKey;
 use common::series::{self, MAX_SERIES, Series, StreamKey};
 use common::stream::Phase;
@@ -13,7 +13,7 @@ use crate::maps::PROCESSES;
 
 /// A response is complete.
 #[inline(never)]
-pub(super) fn answer(exchange: &mut Exchange, answer: &Answer, now_ns: u64) -> u32 {
+pub(super) fn answer<Q: Queue>(exchange: &mut Exchange<Q>, answer: &Answer, now_ns: u64) -> u32 {
     if !holds_slot(exchange) {
         counted::count_untold(Untold::Process, 1);
         return 0;
@@ -51,7 +51,7 @@ pub(super) fn answer(exchange: &mut Exchange, answer: &Answer, now_ns: u64) -> u
 
 /// The process still has the slot that its connection knows.
 #[inline(always)]
-fn holds_slot(exchange: &Exchange) -> bool {
+fn holds_slot<Q>(exchange: &Exchange<Q>) -> bool {
     has_slot(exchange.slot, exchange.process)
 }
 
@@ -62,7 +62,7 @@ fn has_slot(slot: u32, process: ProcessKey) -> bool {
 
 /// Where responses of this key are counted on this processor: mostly where the connection's last one was.
 #[inline(always)]
-fn value_of<'a>(exchange: &mut Exchange, key: u64) -> Option<&'a mut Series> {
+fn value_of<'a, Q>(exchange: &mut Exchange<Q>, key: u64) -> Option<&'a mut Series> {
     let value = value(exchange.series)?;
     if value.key == key {
         return Some(value);
@@ -100,7 +100,7 @@ fn find_series(key: u64) -> Option<u32> {
 
 /// Requests that go without an answer, or whose response will not be known.
 #[inline(always)]
-pub(super) fn add_outcome(exchange: &Exchange, unanswered: u32, lost: u32) {
+pub(super) fn add_outcome<Q>(exchange: &Exchange<Q>, unanswered: u32, lost: u32) {
     add_outcome_of(exchange.slot, exchange.process, (unanswered, lost));
 }
 
@@ -118,13 +118,13 @@ pub(super) fn add_outcome_of(slot: u32, process: ProcessKey, (unanswered, lost):
 }
 
 #[inline(always)]
-pub(super) fn lost(exchange: &Exchange, count: u32) {
+pub(super) fn lost<Q>(exchange: &Exchange<Q>, count: u32) {
     add_outcome(exchange, 0, count);
 }
 
 /// What is sent, or what was asked, cannot be followed any more.
 #[inline(always)]
-pub(super) fn lose(exchange: &mut Exchange, cause: Untold) {
+pub(super) fn lose<Q: Queue>(exchange: &mut Exchange<Q>, cause: Untold) {
     let lost = exchange.lose();
     counted::count_untold(cause, 1);
     add_outcome(exchange, 0, lost);

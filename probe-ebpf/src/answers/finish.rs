@@ -1,13 +1,13 @@
 //! The end of what answers on a connection.
 
-use common::exchange::{Exchange, KEPT, Streams};
+use common::exchange::{Exchange, KEPT, Queue, Streams};
 
 use super::count;
 use super::maps::{self, Owner};
 use crate::repeat::{Round, repeat};
 
-struct Drain {
-    exchange: *mut Exchange,
+struct Drain<Q> {
+    exchange: *mut Exchange<Q>,
     streams: *mut Streams,
     now_ns: u64,
     unanswered: u32,
@@ -15,7 +15,7 @@ struct Drain {
 
 /// Nothing more is answered, since `now_ns`.
 #[inline(always)]
-pub(super) fn finish(exchange: &mut Exchange, owner: Owner, now_ns: u64) {
+pub(super) fn finish<Q: Queue>(exchange: &mut Exchange<Q>, owner: Owner, now_ns: u64) {
     let (last, mut unanswered) = exchange.close();
     let mut lost = 0;
     if let Some(last) = last {
@@ -23,7 +23,7 @@ pub(super) fn finish(exchange: &mut Exchange, owner: Owner, now_ns: u64) {
     }
     if let Some(streams) = maps::streams(owner) {
         let mut drain = Drain { exchange, streams, now_ns, unanswered: 0 };
-        repeat::<Drain>(KEPT, &mut drain);
+        repeat::<Drain<Q>>(KEPT, &mut drain);
         unanswered += drain.unanswered;
         let open = streams.close();
         if streams.is_lost() {
@@ -37,7 +37,7 @@ pub(super) fn finish(exchange: &mut Exchange, owner: Owner, now_ns: u64) {
     }
 }
 
-impl Round for Drain {
+impl<Q: Queue> Round for Drain<Q> {
     type Context = Self;
 
     #[inline(always)]

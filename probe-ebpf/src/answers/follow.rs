@@ -1,6 +1,6 @@
 //! Follows responses over the bytes that carry them.
 
-use common::exchange::{Answer, Displaced, Exchange, Streams, Untold};
+use common::exchange::{Answer, Displaced, Exchange, Queue, Streams, Untold};
 use common::machine::Read;
 use common::series::StreamKey;
 use common::stream::{Phase, flag};
@@ -18,44 +18,45 @@ const FIRST_FINAL: u32 = 200;
 
 /// Bytes of a stream of responses.
 pub(crate) trait Bytes {
+    /// Where the requests wait that they answer.
+    type Waiting: Queue;
     /// What this program works with, and no other one at the same time.
     fn job<'a>(&self) -> Option<&'a mut Job>;
     /// Says in the job where its next bytes are, of which up to `length` matter; false: they cannot be read.
     fn open(&self, job: &mut Job, length: u32) -> bool;
     /// Takes the turns of HTTP/1, or those of HTTP/2; false: the bytes cannot be read.
-    fn take<const FRAMES: bool>(&self, parts: &Parts) -> bool;
+    fn take<const FRAMES: bool>(&self, parts: &Parts<Self::Waiting>) -> bool;
 }
 
 /// What is worked with.
-#[derive(Clone, Copy)]
-pub(crate) struct Parts {
+pub(crate) struct Parts<Q> {
     job: *mut Job,
-    exchange: *mut Exchange,
+    exchange: *mut Exchange<Q>,
     /// Null on a connection that speaks HTTP/1.
     streams: *mut Streams,
 }
 
 /// The same, and a way to the bytes.
-struct Work<F> {
-    parts: Parts,
+struct Work<F, Q> {
+    parts: Parts<Q>,
     fill: F,
 }
 
 /// Takes turns until the bytes are used up.
 #[inline(always)]
-pub(crate) fn turns<F: Fill, const FRAMES: bool>(parts: &Parts, fill: F) {
-    let mut work = Work { parts: *parts, fill };
+pub(crate) fn turns<F: Fill, Q: Queue, const FRAMES: bool>(parts: &Parts<Q>, fill: F) {
+    let mut work = Work { parts: Parts { ..*parts }, fill };
     if FRAMES {
-        repeat::<TurnOfFrames<F>>(MAX_TURNS, &mut work);
+        repeat::<TurnOfFrames<F, Q>>(MAX_TURNS, &mut work);
     } else {
-        repeat::<Turn<F>>(MAX_TURNS, &mut work);
+        repeat::<Turn<F, Q>>(MAX_TURNS, &mut work);
     }
 }
 
 /// `length` bytes of responses at `position`.
 #[inline(always)]
 pub(super) fn process<B: Bytes>(
-    exchange: &mut Exchange,
+    exchange: &mut Exchange<B::Waiting>,
     owner: Owner,
     (position, length): (u32, u32),
     bytes: &B,
@@ -113,25 +114,25 @@ pub(super) fn process<B: Bytes>(
 }
 
 /// One turn of HTTP/1.
-struct Turn<F>(PhantomData<F>);
+struct Turn<F, Q>(PhantomData<(F, Q)>);
 
-impl<F: Fill> Round for Turn<F> {
-    type Context = Work<F>;
+impl<F: Fill, Q: Queue> Round for Turn<F, Q> {
+    type Context = Work<F, Q>;
 
     #[inline(always)]
-    fn round(_: u64, work: &mut Work<F>) -> bool {
+    fn round(_: u64, work: &mut Work<F, Q>) -> bool {
         turn(work)
     }
 }
 
 /// One turn of HTTP/2.
-struct TurnOfFrames<F>(PhantomData<F>);
+struct TurnOfFrames<F, Q>(PhantomData<(F, Q)>);
 
-impl<F: Fill> Round for TurnOfFrames<F> {
-    type Context = Work<F>;
+impl<F: Fill, Q: Queue> Round for TurnOfFrames<F, Q> {
+    type Context = Work<F, Q>;
 
     #[inline(always)]
-    fn round(_: u64, work: &mut Work<F>) -> bool {
+    fn round(_: u64, work: &mut Work<F, Q>) -> bool {
         turn_frames(work)
     }
 }
@@ -139,7 +140,7 @@ impl<F: Fill> Round for TurnOfFrames<F> {
 /// What a turn is made of are functions of their own, which hand over what they found through memory: what the verifier
 /// knows at the end of each way through one, it would take along through the next.
 #[inline(always)]
-fn turn<F: Fill>(work: &mut Work<F>) -> bool {
+fn turn<F: Fill, Q: Queue>(work: &mut Work<F, Q>) -> bool {
     step(work);
     // SAFETY: `process` was given both.
     let (job, exchange) = unsafe { (&*work.parts.job, &*work.parts.exchange) };
@@ -150,7 +151,7 @@ fn turn<F: Fill>(work: &mut Work<F>) -> bool {
 }
 
 #[inline(never)]
-fn step<F: Fill>(work: &mut Work<F>) -> u64 {
+fn step<F: Fill, Q: Queue>(work: &mut Work<F, Q>) -> u64 {
     let Work { parts, fill } = work;
     // SAFETY: `process` was given both.
     let (job, exchange) = unsafe { (&mut *parts.job, &mut *parts.exchange) };
@@ -164,7 +165,7 @@ fn step<F: Fill>(work: &mut Work<F>) -> u64 {
 }
 
 #[inline(always)]
-fn turn_frames<F: Fill>(work: &mut Work<F>) -> bool {
+fn turn_frames<F: Fill, Q: Queue>(work: &mut Work<F, Q>) -> bool {
     if work.parts.streams.is_null() {
         return false;
     }
@@ -181,7 +182,7 @@ fn turn_frames<F: Fill>(work: &mut Work<F>) -> bool {
 }
 
 #[inline(never)]
-fn step_frames<F: Fill>(work: &mut Work<F>) -> u64 {
+fn step_frames<F: Fill, Q: Queue>(work: &mut Work<F, Q>) -> u64 {
     let Work { parts, fill } = work;
     if parts.streams.is_null() {
         return 0;
@@ -196,7 +197,7 @@ fn step_frames<F: Fill>(work: &mut Work<F>) -> u64 {
 
 /// What a turn found, of HTTP/2.
 #[inline(never)]
-fn found(parts: &mut Parts) -> u64 {
+fn found<Q: Queue>(parts: &mut Parts<Q>) -> u64 {
     if parts.streams.is_null() {
         return 0;
     }
@@ -226,13 +227,13 @@ fn note_elsewhere(key: StreamKey, status: u32) {
 
 /// Something may be complete now: asked before [`complete`] is called, since a call costs more than this.
 #[inline(always)]
-const fn is_complete(exchange: &Exchange) -> bool {
+fn is_complete<Q: Queue>(exchange: &Exchange<Q>) -> bool {
     exchange.is_answered() || exchange.stream.flags & flag::ENDS_STREAM != 0
 }
 
 /// Counts what is complete now.
 #[inline(never)]
-fn complete(parts: &mut Parts) -> u64 {
+fn complete<Q: Queue>(parts: &mut Parts<Q>) -> u64 {
     // SAFETY: `process` was given both.
     let (job, exchange) = unsafe { (&mut *parts.job, &mut *parts.exchange) };
     // One of HTTP/1 may be complete where frames follow: a 101.
@@ -253,7 +254,7 @@ fn complete(parts: &mut Parts) -> u64 {
 
 /// The response whose stream has ended now.
 #[inline(always)]
-fn ended(exchange: &mut Exchange, streams: &mut Streams) -> Option<Answer> {
+fn ended<Q: Queue>(exchange: &mut Exchange<Q>, streams: &mut Streams) -> Option<Answer> {
     let id = streams.ended(&mut exchange.stream)?;
     // Of one that ended before, as where its reset follows, nothing is kept.
     let stream = streams.take(id).or_else(|| {
@@ -272,7 +273,7 @@ fn ended(exchange: &mut Exchange, streams: &mut Streams) -> Option<Answer> {
 
 /// What is sent cannot be followed any more.
 #[inline(never)]
-pub(super) fn lose(exchange: &mut Exchange, owner: Owner, cause: Untold) -> u64 {
+pub(super) fn lose<Q: Queue>(exchange: &mut Exchange<Q>, owner: Owner, cause: Untold) -> u64 {
     if maps::streams(owner).is_some_and(|streams| streams.is_guess()) {
         // Nothing is awaited.
         exchange.lose();

@@ -4,8 +4,8 @@ use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
 use aya_ebpf::btf_maps::{PerCpuArray, SkStorage};
 use aya_ebpf::helpers::{bpf_sk_storage_delete, bpf_sk_storage_get};
 use aya_ebpf::macros::btf_map;
-use common::exchange::{Exchange, Streams};
-use core::ptr::{from_ref, null_mut};
+use common::exchange::{self, Streams, UnixAnswering, UnixWaiting};
+use core::ptr::{from_mut, from_ref, null_mut};
 
 use crate::kernel::{member, offset};
 use crate::reader::Job;
@@ -13,18 +13,25 @@ use crate::reader::Job;
 /// By what a connection is known.
 pub(super) type Owner = *const u8;
 
-/// What is noted of its requests.
-pub(super) type Inbox = common::exchange::Inbox;
+/// The answering direction, where others read requests than those who follow responses.
+pub(super) type Exchange = exchange::Exchange<UnixWaiting>;
+
+/// What is noted of its requests of HTTP/2.
+pub(super) type Inbox = exchange::Inbox<u32, 16>;
 
 /// The answering direction of connections that carried a request: it lives and dies with the socket.
 #[btf_map]
-static EXCHANGES: SkStorage<Exchange> = SkStorage::new();
+static EXCHANGES: SkStorage<exchange::Exchange> = SkStorage::new();
 
 /// The same of HTTP/2.
 #[btf_map]
 static STREAMS: SkStorage<Streams> = SkStorage::new();
 
-/// What is noted of requests over a Unix socket, at the socket that answers.
+/// The answering direction of Unix connections, at the socket that answers.
+#[btf_map]
+static UNIX_ANSWERING: SkStorage<UnixAnswering> = SkStorage::new();
+
+/// What is noted there of requests of HTTP/2.
 #[btf_map]
 static INBOXES: SkStorage<Inbox> = SkStorage::new();
 
@@ -49,14 +56,14 @@ fn has_storage(socket: *const u8) -> bool {
 
 /// The answering direction of a socket's connection, if it has carried a request.
 #[inline(always)]
-pub(super) fn exchange<'a>(socket: *const u8) -> Option<&'a mut Exchange> {
-    if has_storage(socket) { storage!(EXCHANGES, Exchange, socket, 0) } else { None }
+pub(super) fn exchange<'a>(socket: *const u8) -> Option<&'a mut exchange::Exchange> {
+    if has_storage(socket) { storage!(EXCHANGES, exchange::Exchange, socket, 0) } else { None }
 }
 
 /// The same, made if need be.
 #[inline(always)]
-pub(super) fn exchange_made<'a>(socket: *const u8) -> Option<&'a mut Exchange> {
-    storage!(EXCHANGES, Exchange, socket, BPF_SK_STORAGE_GET_F_CREATE.into())
+pub(super) fn exchange_made<'a>(socket: *const u8) -> Option<&'a mut exchange::Exchange> {
+    storage!(EXCHANGES, exchange::Exchange, socket, BPF_SK_STORAGE_GET_F_CREATE.into())
 }
 
 /// HTTP/2's part of it, made if need be.
@@ -78,16 +85,31 @@ pub(super) fn drop_streams(socket: *const u8) {
     unsafe { bpf_sk_storage_delete(from_ref(&STREAMS).cast_mut().cast(), socket.cast_mut().cast()) };
 }
 
-/// What is noted of the requests to this socket, if any was.
+/// What this Unix socket answers, if anything was asked.
 #[inline(always)]
-pub(super) fn inbox<'a>(socket: *const u8) -> Option<&'a mut Inbox> {
-    if has_storage(socket) { storage!(INBOXES, Inbox, socket, 0) } else { None }
+pub(super) fn unix_answering<'a>(socket: *const u8) -> Option<&'a mut UnixAnswering> {
+    if has_storage(socket) { storage!(UNIX_ANSWERING, UnixAnswering, socket, 0) } else { None }
+}
+
+/// The same, made if need be. Both ends may make it at the same time: one of them then gets none, and what the other one made is there.
+#[inline(always)]
+pub(super) fn unix_answering_made<'a>(socket: *const u8) -> Option<&'a mut UnixAnswering> {
+    if let Some(made) = storage!(UNIX_ANSWERING, UnixAnswering, socket, BPF_SK_STORAGE_GET_F_CREATE.into()) {
+        return Some(made);
+    }
+    unix_answering(socket)
+}
+
+/// What is noted of requests of HTTP/2 to this Unix socket.
+#[inline(always)]
+pub(super) fn inbox(socket: *const u8) -> *mut Inbox {
+    storage!(INBOXES, Inbox, socket, 0).map_or(null_mut(), from_mut)
 }
 
 /// The same, made if need be.
 #[inline(always)]
-pub(super) fn inbox_made<'a>(socket: *const u8) -> Option<&'a mut Inbox> {
-    storage!(INBOXES, Inbox, socket, BPF_SK_STORAGE_GET_F_CREATE.into())
+pub(super) fn inbox_made(socket: *const u8) -> *mut Inbox {
+    storage!(INBOXES, Inbox, socket, BPF_SK_STORAGE_GET_F_CREATE.into()).map_or(null_mut(), from_mut)
 }
 
 #[inline(always)]

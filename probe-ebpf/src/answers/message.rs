@@ -1,5 +1,7 @@
 //! Where the bytes are that a process hands to the kernel.
 
+use common::exchange::Waiting;
+
 use crate::kernel::{constant, member, offset, read_kernel};
 use crate::reader::{Cursor, Job, User, UserFill};
 
@@ -13,6 +15,8 @@ pub(super) trait Message {
 }
 
 impl<M: Message> Bytes for M {
+    type Waiting = Waiting;
+
     #[inline(always)]
     fn job<'a>(&self) -> Option<&'a mut Job> {
         maps::send_job()
@@ -26,8 +30,8 @@ impl<M: Message> Bytes for M {
     }
 
     #[inline(always)]
-    fn take<const FRAMES: bool>(&self, parts: &Parts) -> bool {
-        turns::<UserFill, FRAMES>(parts, UserFill);
+    fn take<const FRAMES: bool>(&self, parts: &Parts<Self::Waiting>) -> bool {
+        turns::<UserFill, _, FRAMES>(parts, UserFill);
         true
     }
 }

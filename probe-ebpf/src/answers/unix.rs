@@ -3,12 +3,14 @@
 use aya_ebpf::btf_maps::ProgramArray;
 use aya_ebpf::macros::btf_map;
 use common::connection::Connection;
-use common::exchange::{Exchange, Untold};
+use common::exchange::{UnixAnswering, UnixWaiting, Untold};
 use common::maps::told;
 use common::stream::{Phase, flag};
+use core::ptr::null_mut;
 
 use super::follow::{Bytes, lose, process};
-use super::{count, inbox, maps};
+use super::maps::{self, Exchange};
+use super::{count, inbox};
 use crate::kernel::{member, offset};
 use crate::socket::{is_unix_socket, unix_place};
 
@@ -34,7 +36,7 @@ pub(crate) fn begins_frames(connection: &mut Connection, socket: *const u8, leng
 
 /// A process reads `length` bytes of a buffer of responses.
 #[inline(always)]
-pub(crate) fn received(skb: *const u8, length: u32, bytes: &impl Bytes) -> Option<()> {
+pub(crate) fn received(skb: *const u8, length: u32, bytes: &impl Bytes<Waiting = UnixWaiting>) -> Option<()> {
     let socket: *const u8 = member(skb, offset!(skb_sk));
     if socket.is_null() || !is_unix_socket(socket) {
         return None;
@@ -44,29 +46,34 @@ pub(crate) fn received(skb: *const u8, length: u32, bytes: &impl Bytes) -> Optio
     let place = unix_place(skb, length, connection)?;
     let behind = place.position.wrapping_add(length.into());
     connection.next = behind;
-    let exchange = exchange_of(connection, socket)?;
-    if let Some(inbox) = maps::inbox(socket) {
-        inbox::take(inbox, exchange, socket, expected as u32);
-    }
+    let answering = answering_of(connection, socket)?;
+    take(answering, socket, expected as u32);
+    let exchange = &mut answering.exchange;
     if place.position.wrapping_sub(expected) > u64::from(u32::MAX) {
         lose(exchange, socket, Untold::Gap);
         exchange.next = behind as u32;
-        return None;
+    } else if exchange.stream.phase.reads_on() && exchange.stream.phase != Phase::Begin {
+        process(exchange, socket, (place.position as u32, length), bytes);
+        end_untold(exchange);
     }
-    if !exchange.stream.phase.reads_on() || exchange.stream.phase == Phase::Begin {
-        return None;
-    }
-    process(exchange, socket, (place.position as u32, length), bytes);
-    end_untold(exchange)
+    inbox::give_back(exchange);
+    Some(())
+}
+
+/// Takes over what was noted of requests.
+#[inline(always)]
+pub(super) fn take(answering: &mut UnixAnswering, socket: *const u8, position: u32) {
+    let inbox = if answering.is_http2 != 0 { maps::inbox(socket) } else { null_mut() };
+    inbox::take(&mut answering.exchange, inbox, socket, position);
 }
 
 #[inline(always)]
-fn exchange_of<'a>(connection: &Connection, socket: *const u8) -> Option<&'a mut Exchange> {
-    let exchange = maps::exchange_made(socket)?;
+fn answering_of<'a>(connection: &Connection, socket: *const u8) -> Option<&'a mut UnixAnswering> {
+    let answering = maps::unix_answering_made(socket)?;
     if connection.stream.flags & flag::FRAMES != 0 {
-        exchange.expect_frames(0);
+        answering.exchange.expect_frames(0);
     }
-    Some(exchange)
+    Some(answering)
 }
 
 /// Of a response that lasts until its connection's end nothing more is seen, on kernels that do not tell that.

@@ -3,11 +3,11 @@
 //! The socket that answers keeps it: it is whose buffers are read later, also when it is closed by then.
 
 use common::connection::Connection;
-use common::exchange::Untold;
+use common::exchange::{UnixAnswering, Untold};
 use common::maps::told;
 use common::stream::Phase;
+use core::ptr::null_mut;
 
-use super::maps::Inbox;
 use super::{count, counted, inbox, maps};
 use crate::reader::Job;
 use crate::socket::{begin_unix, is_unix_socket, unix_peer};
@@ -24,12 +24,17 @@ pub(super) fn note(connection: &Connection, job: &Job, socket: *const u8) -> u64
         count::add_outcome_of(connection.slot, connection.process, (total, 0));
         return 0;
     };
-    let Some(inbox) = inbox_of(peer) else {
+    let Some(answering) = answering_of(peer) else {
         counted::count_untold(Untold::UnixSocket, total.into());
         count::add_outcome_of(connection.slot, connection.process, (0, total));
         return 0;
     };
-    inbox::note(inbox, connection, job);
+    let mut inbox = null_mut();
+    if inbox::is_http2(job) {
+        inbox = maps::inbox_made(peer);
+        answering.is_http2 = 1;
+    }
+    inbox::note(&mut answering.exchange, inbox, connection, job);
     0
 }
 
@@ -38,18 +43,18 @@ pub(super) fn note(connection: &Connection, job: &Job, socket: *const u8) -> u64
 pub(super) fn note_break(socket: *const u8) -> u64 {
     if is_unix_socket(socket)
         && let Some(peer) = unix_peer(socket)
-        && let Some(inbox) = maps::inbox(peer)
+        && let Some(answering) = maps::unix_answering(peer)
     {
-        inbox::note_break(inbox);
+        inbox::note_break(&mut answering.exchange);
     }
     0
 }
 
-/// The inbox of the socket that answers; `None` if what it sends cannot be followed: some of it was read before.
+/// What the socket answers; `None` if what it sends cannot be followed: some of it was read before.
 #[inline(always)]
-fn inbox_of<'a>(socket: *const u8) -> Option<&'a mut Inbox> {
-    if let Some(inbox) = maps::inbox(socket) {
-        return Some(inbox);
+fn answering_of<'a>(socket: *const u8) -> Option<&'a mut UnixAnswering> {
+    if let Some(answering) = maps::unix_answering(socket) {
+        return Some(answering);
     }
     if crate::maps::told(told::UNIX_ANSWERS) == 0 {
         return None;
@@ -61,12 +66,11 @@ fn inbox_of<'a>(socket: *const u8) -> Option<&'a mut Inbox> {
     if connection.stream.phase == Phase::Begin && connection.next == 0 && connection.joined == 0 {
         connection.stream.phase = Phase::Answers;
     }
-    if connection.stream.phase == Phase::Answers { maps::inbox_made(socket) } else { None }
+    if connection.stream.phase == Phase::Answers { maps::unix_answering_made(socket) } else { None }
 }
 
 /// What was answered to the latest request, as [`Exchange::decision`]. `socket` is that of who asked.
 #[inline(always)]
 pub(super) fn decision(socket: *const u8) -> Option<bool> {
-    let peer = unix_peer(socket)?;
-    inbox::decision(maps::inbox(peer)?, maps::exchange(peer)?)
+    maps::unix_answering(unix_peer(socket)?)?.exchange.decision()
 }

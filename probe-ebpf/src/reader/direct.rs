@@ -2,6 +2,7 @@
 //! is copied. Needs loads of any address, which the verifier lets pass since Linux 6.17; the kernel turns a fault into zeros.
 
 use common::connection::Connection;
+use common::exchange::UnixWaiting;
 
 use super::Reader;
 use super::job::{Job, Spot};
@@ -52,6 +53,8 @@ impl Direct {
 }
 
 impl Bytes for Direct {
+    type Waiting = UnixWaiting;
+
     #[inline(always)]
     fn job<'a>(&self) -> Option<&'a mut Job> {
         job()
@@ -65,8 +68,8 @@ impl Bytes for Direct {
     }
 
     #[inline(always)]
-    fn take<const FRAMES: bool>(&self, parts: &Parts) -> bool {
-        turns::<DirectFill, FRAMES>(parts, DirectFill { head: self.0 as u64 });
+    fn take<const FRAMES: bool>(&self, parts: &Parts<Self::Waiting>) -> bool {
+        turns::<DirectFill, _, FRAMES>(parts, DirectFill { head: self.0 as u64 });
         true
     }
 }

@@ -2,6 +2,7 @@
 
 use aya_ebpf::helpers::bpf_dynptr_read;
 use common::connection::Connection;
+use common::exchange::{Queue, UnixWaiting};
 
 use super::Reader;
 use super::job::Job;
@@ -15,6 +16,8 @@ use crate::socket::unix_offset;
 pub(crate) struct ThroughDynptr(pub(crate) *const u8);
 
 impl Bytes for ThroughDynptr {
+    type Waiting = UnixWaiting;
+
     #[inline(always)]
     fn job<'a>(&self) -> Option<&'a mut Job> {
         job()
@@ -27,19 +30,19 @@ impl Bytes for ThroughDynptr {
     }
 
     #[inline(always)]
-    fn take<const FRAMES: bool>(&self, parts: &Parts) -> bool {
-        turns_with_dynptr::<FRAMES>(self.0, parts)
+    fn take<const FRAMES: bool>(&self, parts: &Parts<Self::Waiting>) -> bool {
+        turns_with_dynptr::<_, FRAMES>(self.0, parts)
     }
 }
 
 /// As [`with_dynptr`], of responses.
 #[inline(never)]
-fn turns_with_dynptr<const FRAMES: bool>(skb: *const u8, parts: &Parts) -> bool {
+fn turns_with_dynptr<Q: Queue, const FRAMES: bool>(skb: *const u8, parts: &Parts<Q>) -> bool {
     let mut dynptr = Dynptr::uninit();
     if !dynptr_from_skb(skb, &mut dynptr) {
         return false;
     }
-    turns::<DynptrFill, FRAMES>(parts, DynptrFill { dynptr: &raw const dynptr });
+    turns::<DynptrFill, _, FRAMES>(parts, DynptrFill { dynptr: &raw const dynptr });
     true
 }
 

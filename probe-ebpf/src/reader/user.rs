@@ -2,6 +2,7 @@
 //! tracing program read their buffers.
 
 use common::connection::Connection;
+use common::exchange::UnixWaiting;
 
 use super::Reader;
 use super::cursor::UserFill;
@@ -38,6 +39,8 @@ impl Reader for User {
 }
 
 impl Bytes for User {
+    type Waiting = UnixWaiting;
+
     #[inline(always)]
     fn job<'a>(&self) -> Option<&'a mut Job> {
         job()
@@ -51,8 +54,8 @@ impl Bytes for User {
     }
 
     #[inline(always)]
-    fn take<const FRAMES: bool>(&self, parts: &Parts) -> bool {
-        turns::<UserFill, FRAMES>(parts, UserFill);
+    fn take<const FRAMES: bool>(&self, parts: &Parts<Self::Waiting>) -> bool {
+        turns::<UserFill, _, FRAMES>(parts, UserFill);
         true
     }
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::btf_maps::{Array, HashMap};
 use aya_ebpf::macros::btf_map;
-use common::exchange::Streams;
+use common::exchange::{self, Handed, Streams};
 use common::tls::session::{Answering, Key, MAX_ANSWERING, NOTED};
 
 use crate::maps::takes_room;
@@ -14,8 +14,11 @@ const ROOM: i64 = 3;
 /// By what a session is known.
 pub(super) type Owner<'k> = &'k Key;
 
-/// What is noted of its requests.
-pub(super) type Inbox = common::exchange::Inbox<NOTED>;
+/// Its answering direction.
+pub(super) type Exchange = exchange::Exchange<Handed<NOTED>>;
+
+/// What is noted of its requests of HTTP/2.
+pub(super) type Inbox = exchange::Inbox<u32, NOTED>;
 
 /// The answering direction of sessions that have carried a request.
 #[btf_map]

@@ -25,7 +25,7 @@ pub(crate) fn lost(session: Key) {
     if constant!(response_shards) != 0
         && let Some(answering) = maps::answering(&session)
     {
-        inbox::note_break(&mut answering.inbox);
+        inbox::note_break(&mut answering.exchange);
     }
 }
 
@@ -33,8 +33,7 @@ pub(crate) fn lost(session: Key) {
 #[inline(always)]
 pub(crate) fn decide(connection: &mut Connection, session: Key) {
     if constant!(response_shards) != 0 && connection.stream.awaits_answer() {
-        let answering = maps::answering(&session);
-        let decision = answering.and_then(|answering| inbox::decision(&answering.inbox, &answering.exchange));
+        let decision = maps::answering(&session).and_then(|answering| answering.exchange.decision());
         connection.stream.decide(decision);
     }
 }
@@ -44,7 +43,7 @@ fn note_for_answers(connection: &Connection, job: &Job, session: Key) -> u64 {
     let total = job.noted.count;
     let answering = if total != 0 { maps::answering_made(&session) } else { maps::answering(&session) };
     if let Some(answering) = answering {
-        inbox::note(&mut answering.inbox, connection, job);
+        inbox::note(&mut answering.exchange, &raw mut answering.inbox, connection, job);
     } else {
         untold(connection, Untold::StorageFull, total);
     }

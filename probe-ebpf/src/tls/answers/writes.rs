@@ -4,13 +4,14 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::HashMap;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
-use common::exchange::Untold;
+use common::exchange::{Handed, Untold};
 use common::stream::Phase;
-use common::tls::session::{Key, MAX_CALLS};
+use common::tls::session::{Key, MAX_CALLS, NOTED};
 
 use super::finish::finish;
 use super::follow::{self, Bytes, Parts, turns};
-use super::{inbox, maps};
+use super::inbox;
+use super::maps::{self, Exchange};
 use crate::calls::Length;
 use crate::kernel::add_in_order;
 use crate::reader::{self, Cursor, Job, UserFill};
@@ -54,7 +55,7 @@ pub(crate) fn begin(call: &Key, session: u64, buffer: u64, length_at: u64, calls
     let seen = calls | u64::from(answering.exchange.next);
     if WRITES.insert(call, Write { session, buffer, length_at, seen }, 0).is_err() {
         // Its bytes will not be seen.
-        inbox::note_break(&mut answering.inbox);
+        inbox::note_break(&mut answering.exchange);
     } else if calls & IS_ALONE != 0 {
         add_in_order(&mut answering.writing, 1);
     }
@@ -104,18 +105,24 @@ fn took(key: &Key, (buffer, length): (u64, i64), seen: u64) -> Option<()> {
         return None;
     }
     let position = exchange.next;
-    inbox::take(inbox, exchange, key, position);
-    if !exchange.stream.phase.reads_on() || exchange.stream.phase == Phase::Begin {
-        return None;
+    inbox::take(exchange, inbox, key, position);
+    if exchange.stream.phase.reads_on() && exchange.stream.phase != Phase::Begin {
+        follow(exchange, key, (buffer, position), length);
     }
+    inbox::give_back(exchange);
+    Some(())
+}
+
+/// `length` bytes of answers, from `position` on.
+#[inline(always)]
+fn follow(exchange: &mut Exchange, key: &Key, (buffer, position): (u64, u32), length: i64) {
     let Some(claimed) = (if length < MOST_BYTES { reader::claim() } else { None }) else {
         follow::lose(exchange, key, Untold::Unreadable);
-        return None;
+        return;
     };
     claimed.job.cursor = Cursor::new(0, buffer, (0, length as u32));
     follow::process(exchange, key, (position, length as u32), &Written(&raw mut claimed.job));
     claimed.give_back();
-    Some(())
 }
 
 /// A function was called that writes what was seen before, by calling others.
@@ -141,7 +148,7 @@ pub(crate) fn end_again(call: Key) -> Option<()> {
 /// Bytes are written that are not seen.
 #[inline(always)]
 pub(crate) fn unseen(session: Key) -> Option<()> {
-    inbox::note_break(&mut maps::answering(&session)?.inbox);
+    inbox::note_break(&mut maps::answering(&session)?.exchange);
     Some(())
 }
 
@@ -158,7 +165,7 @@ pub(crate) fn ended(session: Key) -> Option<()> {
     let answering = maps::answering(&session)?;
     let (exchange, inbox) = (&mut answering.exchange, &mut answering.inbox);
     let position = exchange.next;
-    inbox::take(inbox, exchange, &session, position);
+    inbox::take(exchange, inbox, &session, position);
     // SAFETY: no arguments.
     finish(exchange, &session, unsafe { bpf_ktime_get_ns() });
     maps::forget(&session);
@@ -169,6 +176,8 @@ pub(crate) fn ended(session: Key) -> Option<()> {
 struct Written(*mut Job);
 
 impl Bytes for Written {
+    type Waiting = Handed<NOTED>;
+
     #[inline(always)]
     fn job<'a>(&self) -> Option<&'a mut Job> {
         // SAFETY: claimed for this.
@@ -181,8 +190,8 @@ impl Bytes for Written {
     }
 
     #[inline(always)]
-    fn take<const FRAMES: bool>(&self, parts: &Parts) -> bool {
-        turns::<UserFill, FRAMES>(parts, UserFill);
+    fn take<const FRAMES: bool>(&self, parts: &Parts<Self::Waiting>) -> bool {
+        turns::<UserFill, _, FRAMES>(parts, UserFill);
         true
     }
 }
