@@ -3,12 +3,14 @@
 
 #[path = "support/judge.rs"]
 mod judge;
+#[path = "support/settings.rs"]
+mod settings;
 
 use common::replay::Replay;
-use common::stream::{Phase, flag};
 use judge::judge;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use settings::{begins_as_answers, has_settings};
 
 /// Fields that have nothing to do with framing, some of which look as if they had.
 fn field() -> impl Strategy<Value = String> {
@@ -83,11 +85,6 @@ fn count<const CAPACITY: u32>(stream: &[u8], cuts: &[usize], slack: u8) -> Repla
     replay
 }
 
-/// What is no HTTP was found to begin as the answers of HTTP/2 do.
-fn begins_as_answers<const CAPACITY: u32>(replay: &Replay<CAPACITY>) -> bool {
-    replay.stream.phase == Phase::NotHttp && replay.stream.flags & flag::FRAMES != 0
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -108,10 +105,8 @@ proptest! {
         let whole = count::<1024>(stream.as_bytes(), &[], 0);
         let cut = count::<19>(stream.as_bytes(), &cuts, slack);
         prop_assert_eq!(whole.outcome(), cut.outcome());
-        // That is told where the first read has the header of SETTINGS.
-        let is_header = |read: &[u8]| matches!(read, [0, 0, _, 4, 0, 0, 0, 0, _, ..]);
         let first = cuts.into_iter().find(|cut| *cut > 0).map_or(stream.len(), |cut| cut.min(stream.len()));
-        prop_assert_eq!(begins_as_answers(&whole), is_header(stream.as_bytes()));
-        prop_assert_eq!(begins_as_answers(&cut), is_header(&stream.as_bytes()[..first]));
+        prop_assert_eq!(begins_as_answers(&whole), has_settings(stream.as_bytes()));
+        prop_assert_eq!(begins_as_answers(&cut), has_settings(&stream.as_bytes()[..first]));
     }
 }

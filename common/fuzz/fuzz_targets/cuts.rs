@@ -1,9 +1,12 @@
 //! Splits a fuzzer's input into a stream and the places where it is cut.
 #![allow(dead_code, reason = "each target uses what it needs")]
 
+#[path = "../../tests/support/settings.rs"]
+mod settings;
+
 use common::method::Method;
 use common::replay::Replay;
-use common::stream::{Phase, flag};
+use settings::{begins_as_answers, has_settings};
 
 /// The stream, and the sizes of its reads.
 pub struct Input<'a> {
@@ -59,14 +62,4 @@ impl<'a> Input<'a> {
         assert_eq!(begins_as_answers(&cut), has_settings(first));
         whole
     }
-}
-
-/// What is no HTTP was found to begin as the answers of HTTP/2 do.
-fn begins_as_answers<const CAPACITY: u32>(replay: &Replay<CAPACITY>) -> bool {
-    replay.stream.phase == Phase::NotHttp && replay.stream.flags & flag::FRAMES != 0
-}
-
-/// The header of SETTINGS is at the begin of a first read.
-fn has_settings(read: &[u8]) -> bool {
-    matches!(read, [0, 0, _, 4, 0, 0, 0, 0, _, ..])
 }
