@@ -183,7 +183,13 @@ impl<Q: Queue> Exchange<Q> {
         if self.stream.phase == Phase::Start {
             self.prepare();
         }
-        let event = advance::<S, false>(&mut self.stream, source, read, http1::response_step);
+        let event = advance::<S, false>(
+            &mut self.stream,
+            source,
+            read,
+            #[inline(always)]
+            |stream, source, at, end| http1::response_step(stream, source, at, end),
+        );
         let status = event.status();
         if status >= 200 || status == SWITCHING_PROTOCOLS.into() {
             self.begin(status);
