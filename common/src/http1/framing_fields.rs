@@ -15,6 +15,16 @@ const LENGTH: u64 = word::literal(b"length\0\0");
 const ENCODING: u64 = word::literal(b"-encodin");
 const UPGRADE: u64 = word::literal(b"upgrade\0");
 
+/// A field that decides about framing, in its plainest form: returns the line's length. 0: something else.
+#[inline(always)]
+pub(super) fn plain_line<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, available: u32) -> u32 {
+    match word::lower_case(window.word(at)) {
+        CONTENT_ => length_line(stream, window, at, available),
+        TRANSFER => coding_line(stream, window, at, available),
+        _ => 0,
+    }
+}
+
 /// A line that [`pass_lines`](super::fields::pass_lines) stopped at.
 #[inline(always)]
 pub(super) fn special_line<M: Message, W: Window + ?Sized>(
@@ -26,11 +36,7 @@ pub(super) fn special_line<M: Message, W: Window + ?Sized>(
     let mut at = at;
     let mut letters = window.word(at);
     if stream.detail == field::NONE {
-        let length = match word::lower_case(letters) {
-            CONTENT_ => length_line(stream, window, at, end - at),
-            TRANSFER => coding_line(stream, window, at, end - at),
-            _ => 0,
-        };
+        let length = plain_line(stream, window, at, end - at);
         if length != 0 {
             at += length;
             letters = window.word(at);

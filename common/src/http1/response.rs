@@ -4,8 +4,8 @@ use super::body::{ends_response_head, response_head_done};
 use super::chunks::{chunk, chunk_end, chunk_size, trailer_end, trailer_start};
 use super::content_length::content_length;
 use super::detail::field;
-use super::fields::{decides, pass_lines};
-use super::framing_fields::{field_name, head_end, special_line};
+use super::fields::pass_lines;
+use super::framing_fields::{field_name, head_end, plain_line, special_line};
 use super::line::line_feed;
 use super::message::Response;
 use super::status_line::{STATUS_BYTES, status_byte, status_line};
@@ -22,9 +22,6 @@ use crate::word;
 pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> Step {
     let mut at = at;
     let mut event = Event::NONE;
-    if stream.phase == Phase::FieldStart && (stream.detail != field::NONE || decides(window, at.into(), end.into())) {
-        return special_line::<Response, W>(stream, window, at, end);
-    }
     if matches!(stream.phase, Phase::Start | Phase::StatusLine) {
         if stream.phase == Phase::StatusLine || end - at < STATUS_BYTES {
             return (at + 1, status_byte(stream, window.byte(at)));
@@ -33,14 +30,20 @@ pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32,
         at += STATUS_BYTES - 1;
     }
     if stream.phase.is_field_line() {
-        let line_start = stream.phase == Phase::FieldStart;
-        let (next, line_start) = pass_lines(window, at, end, line_start);
-        stream.enter(if line_start { Phase::FieldStart } else { Phase::FieldRest });
-        if line_start && next < end && ends_response_head(stream, window.word(next), end - next) {
-            response_head_done(stream);
-            return (next + 2, event);
+        if stream.phase == Phase::FieldRest || stream.detail == field::NONE {
+            let (next, line_start) = pass_lines(window, at, end, stream.phase == Phase::FieldStart);
+            stream.enter(if line_start { Phase::FieldStart } else { Phase::FieldRest });
+            let next =
+                if line_start && next < end { next + plain_line(stream, window, next, end - next) } else { next };
+            if line_start && next < end && ends_response_head(stream, window.word(next), end - next) {
+                response_head_done(stream);
+                return (next + 2, event);
+            }
+            if next != at {
+                return (next, event);
+            }
         }
-        return (next, event);
+        return special_line::<Response, W>(stream, window, at, end);
     }
     if event != Event::NONE {
         return (at, event);
