@@ -108,3 +108,77 @@ impl<const KEPT: usize> Queue for Handed<KEPT> {
         unkept.saturating_add(left.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{WAITING, Waiting};
+    use crate::method::Method;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Push(Method, u64),
+        Take(usize),
+        Clear,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => (prop_oneof![20 => Just(Method::Get), 1 => Just(Method::Head)], 0..1_u64 << 43)
+                .prop_map(|(method, later)| Step::Push(method, later)),
+            2 => (1..8_usize).prop_map(Step::Take),
+            1 => Just(Step::Clear),
+        ]
+    }
+
+    fn push<const KEPT: usize>(handed: &mut Handed<KEPT>, asked: Asked, now_ns: u64) {
+        if handed.inbox.keeps() {
+            handed.inbox.write(asked, now_ns);
+            handed.inbox.pushed = handed.inbox.pushed.wrapping_add(1);
+        } else {
+            handed.decides |= u8::from(asked.decides());
+            handed.inbox.unkept += 1;
+        }
+    }
+
+    proptest! {
+        /// Of which everything is known at once: where nothing happens at the same time, it is the same.
+        #[test]
+        fn as_a_queue_that_one_side_has(steps in vec(step(), 0..200)) {
+            let (mut waiting, mut handed) = (Waiting::default(), Handed::<{ WAITING as usize }>::default());
+            (handed.inbox.pushed, handed.inbox.taken) = (u32::MAX - 20, u32::MAX - 20);
+            let mut now_ns = 1;
+            for step in steps {
+                handed.see(handed.inbox.kept());
+                match step {
+                    Step::Push(method, later) => {
+                        now_ns += later;
+                        let asked = Asked::from_number(method as u8);
+                        waiting.push(asked, now_ns);
+                        push(&mut handed, asked, now_ns);
+                    }
+                    Step::Take(count) => for _ in 0..count {
+                        prop_assert_eq!(waiting.next(), handed.next());
+                        let (expected, taken) = (waiting.take(), handed.take());
+                        // Here a HEAD beyond those that are kept is never forgotten.
+                        let ambiguous = handed.decides != 0 && expected.is_some_and(|taken| taken.started_ns == 0);
+                        let less = |taken: Taken| (taken.asked, taken.started_ns, taken.ambiguous && !ambiguous);
+                        prop_assert_eq!(expected.map(less), taken.map(less));
+                        prop_assert!(expected.is_none_or(|taken| !taken.ambiguous || ambiguous));
+                    },
+                    Step::Clear => prop_assert_eq!(waiting.clear(), handed.clear()),
+                }
+                prop_assert_eq!(waiting.len(), handed.len());
+                let (taken, unkept) = handed.done();
+                handed.inbox.unkept -= unkept;
+                handed.inbox.taken = handed.inbox.taken.wrapping_add(taken);
+                prop_assert_eq!((waiting.is_empty(), waiting.len()), (handed.is_empty(), handed.len()));
+                if !matches!(step, Step::Push(..)) {
+                    prop_assert_eq!(waiting.next(), handed.next());
+                }
+            }
+        }
+    }
+}
