@@ -19,15 +19,26 @@ const EXCHANGES_PER_ROUND: u32 = 2000;
 const LARGE_PER_ROUND: u32 = 20;
 const ROUNDS: usize = 21;
 
+/// Beside the probe that counts responses, one that does not.
+#[derive(Clone, Copy)]
+enum Beside {
+    Nothing,
+    First,
+    Second,
+}
+
 pub(crate) fn measure() -> Figures {
-    // The probe that comes second finds in the caches what the first one brought there: each is that once, and then compared.
-    let (Some(one), Some(other)) = (in_order(false)?, in_order(true)?) else {
+    // Sends are measured without another probe, as they are where an agent runs. Of receives, the probe that comes second finds in the
+    // caches what the first one brought there: each is that once, and then compared.
+    let (Some(alone), Some(one), Some(other)) =
+        (rounds(Beside::Nothing)?, rounds(Beside::First)?, rounds(Beside::Second)?)
+    else {
         return Ok(vec![Figure::new("a send", "ns", None).note("responses are not counted here")]);
     };
     let mut figures = Vec::new();
     let mut unserved = 0.0;
-    for (one, other) in one.cases.into_iter().zip(other.cases) {
-        let is_large = one.name.contains("MiB");
+    for (alone, (one, other)) in alone.cases.into_iter().zip(one.cases.into_iter().zip(other.cases)) {
+        let is_large = alone.name.contains("MiB");
         let is_served = unserved != 0.0;
         // All calls are the server's, but one of the client's that sends the request.
         let net = |round: &Round| {
@@ -37,34 +48,33 @@ pub(crate) fn measure() -> Figures {
                 (round.sends.nanoseconds - round.empty.nanoseconds) * calls - if is_served { unserved } else { 0.0 };
             if is_large { all / answering } else { all }
         };
-        let all = || one.rounds.iter().chain(&other.rounds);
-        let nets = Spread::of(all().map(net));
-        let calls = Spread::of(all().map(Round::calls)).map_or(0.0, |calls| calls.median);
+        let nets = Spread::of(alone.rounds.iter().map(net));
+        let calls = Spread::of(alone.rounds.iter().map(Round::calls)).map_or(0.0, |calls| calls.median);
         if !is_served {
             unserved = nets.map_or(0.0, |net| net.median);
         }
-        let figure = Figure::new(one.name, "ns", nets).note(format!("{calls:.1} calls an exchange"));
-        figures.push(match one.aim {
+        let figure = Figure::new(alone.name, "ns", nets).note(format!("{calls:.1} calls an exchange"));
+        figures.push(match alone.aim {
             Some(aim) => figure.at_most(aim),
             None => figure,
         });
         if is_served && !is_large {
             let rounds = one.rounds.iter().zip(&other.rounds);
             let added = rounds.map(|(one, other)| 2.0 * (one.with.nanoseconds - other.without.nanoseconds));
-            let name = format!("{}: added to its receives", one.name);
+            let name = format!("{}: added to its receives", alone.name);
             figures.push(
                 Figure::new(name, "ns", Spread::of(added)).at_most(80.0).note("two probes, each behind the other"),
             );
         }
     }
-    for (name, count) in one.verified {
+    for (name, count) in alone.verified {
         figures.push(Figure::once(format!("instructions that the verifier looked at in {name}"), "", f64::from(count)));
     }
     Ok(figures)
 }
 
-/// What was measured with one probe attached before the other.
-struct Ordered {
+/// What was measured with one of those.
+struct Measured {
     cases: Vec<Rounds>,
     verified: Vec<(&'static str, u32)>,
 }
@@ -76,14 +86,16 @@ struct Rounds {
 }
 
 /// `None` where responses are not counted.
-fn in_order(with_first: bool) -> Result<Option<Ordered>, Box<dyn Error>> {
+fn rounds(beside: Beside) -> Result<Option<Measured>, Box<dyn Error>> {
     let config = probe_of_variables(|name| std::env::var(name).ok());
     let load = |responses| Kernel::load(ProbeConfig { responses, ..config });
-    let (without, with) = if with_first {
-        let with = load(ResponseChoice::Auto)?;
-        (load(ResponseChoice::Off)?, with)
-    } else {
-        (load(ResponseChoice::Off)?, load(ResponseChoice::Auto)?)
+    let (without, with) = match beside {
+        Beside::Nothing => (None, load(ResponseChoice::Auto)?),
+        Beside::First => (Some(load(ResponseChoice::Off)?), load(ResponseChoice::Auto)?),
+        Beside::Second => {
+            let with = load(ResponseChoice::Auto)?;
+            (Some(load(ResponseChoice::Off)?), with)
+        }
     };
     if with.send_statistics()?.is_none() {
         return Ok(None);
@@ -95,10 +107,10 @@ fn in_order(with_first: bool) -> Result<Option<Ordered>, Box<dyn Error>> {
     let mut cases = Vec::new();
     for mut case in cases::answers()? {
         let (name, aim) = (case.name, case.aim);
-        let rounds = (0..ROUNDS).map(|_| round([&without, &with], &comparison, &mut case));
+        let rounds = (0..ROUNDS).map(|_| round((without.as_ref(), &with), &comparison, &mut case));
         cases.push(Rounds { name, aim, rounds: rounds.collect::<io::Result<_>>()? });
     }
-    Ok(Some(Ordered { cases, verified: with.verified_for_responses() }))
+    Ok(Some(Measured { cases, verified: with.verified_for_responses() }))
 }
 
 /// What a round of exchanges took in each program.
@@ -106,7 +118,7 @@ struct Round {
     exchanges: u32,
     sends: PerCall,
     empty: PerCall,
-    /// Receives, by the probe that counts requests only.
+    /// Receives, by the probe that counts requests only, if there is one.
     without: PerCall,
     /// By the one that counts responses too.
     with: PerCall,
@@ -119,12 +131,13 @@ impl Round {
     }
 }
 
-fn round([without, with]: [&Kernel; 2], comparison: &Comparison, case: &mut Case) -> io::Result<Round> {
+fn round((without, with): (Option<&Kernel>, &Kernel), comparison: &Comparison, case: &mut Case) -> io::Result<Round> {
     let exchanges = if case.name.contains("MiB") { LARGE_PER_ROUND } else { EXCHANGES_PER_ROUND };
     let look = || -> io::Result<[ProgramStatistics; 4]> {
         let sends = with.send_statistics()?.ok_or_else(|| io::Error::other("responses are not counted"))?;
         let empty = comparison.program_statistics(StandIn::EmptyAtSend)?;
-        Ok([sends, empty, without.program_statistics()?, with.program_statistics()?])
+        let without = without.map(Kernel::program_statistics).transpose()?.unwrap_or_default();
+        Ok([sends, empty, without, with.program_statistics()?])
     };
     let before = look()?;
     (0..exchanges).try_for_each(|_| (case.exchange)())?;
