@@ -51,15 +51,21 @@ impl Reader {
 trait Follower: Copy {
     fn read(&mut self, reader: &mut Reader);
     fn step(&mut self);
-    fn looks(&self) -> u32;
-    /// Requests that were taken or taken note of.
-    fn taken(&self) -> u32;
+    fn progress(&self) -> Progress;
     fn is_idle(&self) -> bool;
+}
+
+/// How far who follows responses is.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    looks: u32,
+    /// Requests that were taken or taken note of.
+    taken: u32,
 }
 
 /// Every order of what is left of both; returns how many there are.
 fn go_on<F: Follower>(reader: Reader, follower: F) -> u64 {
-    let (reads, looks) = (reader.read < REQUESTS, follower.looks() < LOOKS);
+    let (reads, looks) = (reader.read < REQUESTS, follower.progress().looks < LOOKS);
     let mut orders = 0;
     if reads {
         let (mut reader, mut follower) = (reader, follower);
@@ -76,11 +82,11 @@ fn go_on<F: Follower>(reader: Reader, follower: F) -> u64 {
     }
     let mut last = follower;
     for _ in 0..10 * REQUESTS {
-        if last.taken() < REQUESTS || !last.is_idle() {
+        if last.progress().taken < REQUESTS || !last.is_idle() {
             last.step();
         }
     }
-    assert_eq!((last.taken(), last.is_idle()), (REQUESTS, true));
+    assert_eq!((last.progress().taken, last.is_idle()), (REQUESTS, true));
     1
 }
 
@@ -114,8 +120,7 @@ enum Taking {
 struct Http2 {
     inbox: Inbox<u32, 2>,
     taking: Taking,
-    looks: u32,
-    taken: u32,
+    progress: Progress,
 }
 
 impl Follower for Http2 {
@@ -133,31 +138,27 @@ impl Follower for Http2 {
             },
             Taking::Take { unkept, kept, done } => {
                 let (request, came_ns) = inbox.read(inbox.taken.wrapping_add(done));
-                assert_eq!(request, self.taken);
+                assert_eq!(request, self.progress.taken);
                 check_time(request, came_ns);
-                self.taken += 1;
+                self.progress.taken += 1;
                 let done = done + 1;
                 if done < kept { Taking::Take { unkept, kept, done } } else { Taking::GiveUnkept { unkept, kept } }
             }
             Taking::GiveUnkept { unkept, kept } => {
-                self.taken += unkept;
+                self.progress.taken += unkept;
                 inbox.unkept -= unkept;
                 Taking::GiveKept { kept }
             }
             Taking::GiveKept { kept } => {
                 inbox.taken = inbox.taken.wrapping_add(kept);
-                self.looks += 1;
+                self.progress.looks += 1;
                 Taking::AskUnkept
             }
         };
     }
 
-    fn looks(&self) -> u32 {
-        self.looks
-    }
-
-    fn taken(&self) -> u32 {
-        self.taken
+    fn progress(&self) -> Progress {
+        self.progress
     }
 
     fn is_idle(&self) -> bool {
@@ -169,7 +170,7 @@ impl Follower for Http2 {
 fn every_order_of_two_sides() {
     let mut inbox = Inbox::default();
     (inbox.pushed, inbox.taken) = (BEGUN, BEGUN);
-    check_every_order(Http2 { inbox, taking: Taking::AskUnkept, looks: 0, taken: 0 });
+    check_every_order(Http2 { inbox, taking: Taking::AskUnkept, progress: Progress::default() });
 }
 
 /// Who answers requests of HTTP/1 is about to.
@@ -196,29 +197,28 @@ struct Http1 {
     answers: u32,
     read: u32,
     came: u32,
-    looks: u32,
-    taken: u32,
+    progress: Progress,
 }
 
 impl Http1 {
     fn answer(&mut self) -> Answering {
         if self.answers == 0 {
-            self.taken += self.exchange.waiting.clear();
+            self.progress.taken += self.exchange.waiting.clear();
             return Answering::Give;
         }
         for _ in 0..self.answers {
-            if self.taken >= self.came {
+            if self.progress.taken >= self.came {
                 break;
             }
             let next = self.exchange.waiting.next();
             let taken = self.exchange.waiting.take().expect("one waits");
             if let Some(next) = next {
-                assert_eq!((next, taken.asked), (asked(self.taken), asked(self.taken)));
-                check_time(self.taken, taken.started_ns);
+                assert_eq!((next, taken.asked), (asked(self.progress.taken), asked(self.progress.taken)));
+                check_time(self.progress.taken, taken.started_ns);
             } else {
                 assert_eq!((taken.asked, taken.started_ns), (Asked::HTTP_1, 0));
             }
-            self.taken += 1;
+            self.progress.taken += 1;
         }
         Answering::Give
     }
@@ -254,18 +254,14 @@ impl Follower for Http1 {
             Answering::GiveKept { kept } => {
                 let inbox = &mut exchange.waiting.inbox;
                 inbox.taken = inbox.taken.wrapping_add(kept);
-                self.looks += 1;
+                self.progress.looks += 1;
                 Answering::TakeOver
             }
         };
     }
 
-    fn looks(&self) -> u32 {
-        self.looks
-    }
-
-    fn taken(&self) -> u32 {
-        self.taken
+    fn progress(&self) -> Progress {
+        self.progress
     }
 
     fn is_idle(&self) -> bool {
@@ -285,8 +281,7 @@ fn every_order_of_two_sides_where_requests_wait_until_they_are_answered() {
             answers,
             read: 0,
             came: 0,
-            looks: 0,
-            taken: 0,
+            progress: Progress::default(),
         });
     }
 }

@@ -96,7 +96,6 @@ impl<T: Copy + Default, const KEPT: usize> Inbox<T, KEPT> {
 
 #[cfg(test)]
 mod tests {
-
     const SECOND: u64 = 1_000_000_000;
 
     const NOTED: usize = 16;

@@ -42,13 +42,16 @@ pub struct Key {
 
 const _: () = assert!(size_of::<Key>() == 16);
 
+/// Where those of HTTP/1 wait.
+pub type Waiting = Handed<NOTED>;
+
 /// The answering direction of a session. One thread may read while another one writes: who reads writes to the inboxes, all else is of
 /// who writes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answering {
     /// What is being answered.
-    pub exchange: Exchange<Handed<NOTED>>,
+    pub exchange: Exchange<Waiting>,
     /// What was asked, of HTTP/2.
     pub inbox: Inbox<u32, NOTED>,
     /// What is written was seen before: 1, else 0.

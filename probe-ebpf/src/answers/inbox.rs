@@ -3,7 +3,7 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use common::connection::Connection;
-use common::exchange::{Asked, Streams, Untold};
+use common::exchange::{self, Streams, Untold};
 use common::maps::Version;
 use core::ptr::{from_mut, from_ref, null_mut};
 
@@ -85,29 +85,23 @@ impl Round for Noting {
         let (exchange, job) = unsafe { (&mut *noting.exchange, &*noting.job) };
         let request = job.noted.number(index as u32);
         match Request::of(request) {
-            Request::Http1(asked) => push(exchange, asked, noting.now_ns),
+            Request::Http1(asked) => {
+                let waiting = &mut exchange.waiting;
+                if !waiting.inbox.keeps() {
+                    waiting.decides |= u8::from(asked.decides());
+                }
+                push(&mut waiting.inbox, asked, noting.now_ns);
+            }
             Request::Http2(..) if noting.inbox.is_null() => noting.lost += 1,
             // SAFETY: the connection's.
-            Request::Http2(..) => push_http2(unsafe { &mut *noting.inbox }, request, noting.now_ns),
+            Request::Http2(..) => push(unsafe { &mut *noting.inbox }, request, noting.now_ns),
         }
         true
     }
 }
 
 #[inline(always)]
-fn push(exchange: &mut Exchange, asked: Asked, now_ns: u64) {
-    let waiting = &mut exchange.waiting;
-    if waiting.inbox.keeps() {
-        waiting.inbox.write(asked, now_ns);
-        add_to_half_in_order(&mut waiting.inbox.pushed, 1);
-    } else {
-        waiting.decides |= u8::from(asked.decides());
-        add_to_half_in_order(&mut waiting.inbox.unkept, 1);
-    }
-}
-
-#[inline(always)]
-fn push_http2(inbox: &mut Inbox, request: u32, now_ns: u64) {
+fn push<T: Copy + Default, const KEPT: usize>(inbox: &mut exchange::Inbox<T, KEPT>, request: T, now_ns: u64) {
     if inbox.keeps() {
         inbox.write(request, now_ns);
         add_to_half_in_order(&mut inbox.pushed, 1);

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_dynptr_read;
 use common::connection::Connection;
-use common::exchange::{Queue, UnixWaiting};
+use common::exchange::UnixWaiting;
 
 use super::Reader;
 use super::job::Job;
@@ -31,13 +31,13 @@ impl Bytes for ThroughDynptr {
 
     #[inline(always)]
     fn take<const FRAMES: bool>(&self, parts: &Parts<Self::Waiting>) -> bool {
-        turns_with_dynptr::<_, FRAMES>(self.0, parts)
+        turns_with_dynptr::<FRAMES>(self.0, parts)
     }
 }
 
 /// As [`with_dynptr`], of responses.
 #[inline(never)]
-fn turns_with_dynptr<Q: Queue, const FRAMES: bool>(skb: *const u8, parts: &Parts<Q>) -> bool {
+fn turns_with_dynptr<const FRAMES: bool>(skb: *const u8, parts: &Parts<UnixWaiting>) -> bool {
     let mut dynptr = Dynptr::uninit();
     if !dynptr_from_skb(skb, &mut dynptr) {
         return false;

@@ -3,8 +3,8 @@
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::btf_maps::{Array, HashMap};
 use aya_ebpf::macros::btf_map;
-use common::exchange::{self, Handed, Streams};
-use common::tls::session::{Answering, Key, MAX_ANSWERING, NOTED};
+use common::exchange::{self, Streams};
+use common::tls::session::{Answering, Key, MAX_ANSWERING, NOTED, Waiting};
 
 use crate::maps::takes_room;
 
@@ -15,7 +15,7 @@ const ROOM: i64 = 3;
 pub(super) type Owner<'k> = &'k Key;
 
 /// Its answering direction.
-pub(super) type Exchange = exchange::Exchange<Handed<NOTED>>;
+pub(super) type Exchange = exchange::Exchange<Waiting>;
 
 /// What is noted of its requests of HTTP/2.
 pub(super) type Inbox = exchange::Inbox<u32, NOTED>;

@@ -4,9 +4,9 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::HashMap;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
-use common::exchange::{Handed, Untold};
+use common::exchange::Untold;
 use common::stream::Phase;
-use common::tls::session::{Key, MAX_CALLS, NOTED};
+use common::tls::session::{Key, MAX_CALLS, Waiting};
 
 use super::finish::finish;
 use super::follow::{self, Bytes, Parts, turns};
@@ -176,7 +176,7 @@ pub(crate) fn ended(session: Key) -> Option<()> {
 struct Written(*mut Job);
 
 impl Bytes for Written {
-    type Waiting = Handed<NOTED>;
+    type Waiting = Waiting;
 
     #[inline(always)]
     fn job<'a>(&self) -> Option<&'a mut Job> {
