@@ -27,18 +27,30 @@ pub const BOUNDS_NS: [u64; 19] = [
 /// How many buckets there are: one behind the last bound.
 pub const BUCKETS: usize = BOUNDS_NS.len() + 1;
 
-/// The bucket of a duration (below 2^63 ns, which is 292 years): the first whose bound is not below it. Without a branch, of which the
-/// verifier would follow both ways. The compiler, too, must not know how long it is at most: it would make comparisons of it.
-#[inline(always)]
-#[must_use]
-pub const fn bucket(duration_ns: u64) -> u32 {
-    let mut bucket = 0;
+/// Bounds are looked at a row at a time.
+const ROW: usize = 5;
+/// The bounds in rows, and one behind the last that no duration is above.
+static ROWS_NS: [[u64; ROW]; BUCKETS / ROW] = rows();
+
+const fn rows() -> [[u64; ROW]; BUCKETS / ROW] {
+    let mut rows = [[u64::MAX >> 1; ROW]; BUCKETS / ROW];
     let mut index = 0;
     while index < BOUNDS_NS.len() {
-        bucket += (BOUNDS_NS[index].wrapping_sub(duration_ns) >> 63) as u32;
+        rows[index / ROW][index % ROW] = BOUNDS_NS[index];
         index += 1;
     }
-    bucket
+    rows
+}
+
+/// The bucket of a duration (below 2^63 ns, which is 292 years): the first whose bound is not below it. Without a branch, of which the
+/// verifier would follow both ways.
+#[inline(always)]
+#[must_use]
+pub fn bucket(duration_ns: u64) -> u32 {
+    let is_above = |bound: u64| (bound.wrapping_sub(duration_ns) >> 63) as u32;
+    let above = |row: [u64; ROW]| row.into_iter().map(is_above).sum::<u32>();
+    let row = is_above(BOUNDS_NS[ROW - 1]) + is_above(BOUNDS_NS[2 * ROW - 1]) + is_above(BOUNDS_NS[3 * ROW - 1]);
+    ROWS_NS.get(row as usize).map_or(0, |bounds| ROW as u32 * row + above(*bounds))
 }
 
 #[cfg(test)]

@@ -97,6 +97,11 @@ impl<const CAPACITY: u32> Responses<CAPACITY> {
         let mut source = Slice::<CAPACITY>::new(bytes, self.slack);
         read.pass_over(&mut self.exchange.stream);
         self.complete(found);
+        if self.exchange.stream.phase == Phase::Start && read.offset < read.end {
+            // As the kernel side does of TCP; of an ordinary response nothing is left then.
+            self.exchange.first_turn(&mut source, &mut read);
+            self.complete(found);
+        }
         while self.exchange.stream.phase.reads_on() && read.offset < read.end {
             let before = (self.exchange, self.streams, read);
             self.turn(&mut source, &mut read, found);

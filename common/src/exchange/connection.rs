@@ -180,15 +180,26 @@ impl<Q: Queue> Exchange<Q> {
     /// stream's phase tell.
     #[inline(always)]
     pub fn turn<S: Source>(&mut self, source: &mut S, read: &mut Read) -> Event {
+        self.any_turn::<S, false>(source, read)
+    }
+
+    /// As [`crate::machine::first_turn`]: an ordinary head, no more.
+    #[inline(always)]
+    pub fn first_turn<S: Source>(&mut self, source: &mut S, read: &mut Read) -> Event {
+        self.any_turn::<S, true>(source, read)
+    }
+
+    #[inline(always)]
+    fn any_turn<S: Source, const FIRST: bool>(&mut self, source: &mut S, read: &mut Read) -> Event {
         if self.stream.phase == Phase::Start {
             self.prepare();
         }
-        let event = advance::<S, false>(
+        let event = advance::<S, FIRST>(
             &mut self.stream,
             source,
             read,
             #[inline(always)]
-            |stream, source, at, end| http1::response_step(stream, source, at, end),
+            |stream, source, at, end| http1::response_step::<S, FIRST>(stream, source, at, end),
         );
         let status = event.status();
         if status >= 200 || status == SWITCHING_PROTOCOLS.into() {

@@ -17,14 +17,14 @@ use crate::window::Window;
 use crate::word;
 
 /// As [`super::step`], of responses. What the request says about its response is in the stream's flags before the
-/// response's first byte ([`crate::exchange::Exchange::prepare`]).
+/// response's first byte ([`crate::exchange::Exchange::prepare`]). An ordinary head takes one step; the `FIRST` takes no other.
 #[inline(always)]
-pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32, end: u32) -> Step {
+pub(crate) fn step<W: Window + ?Sized, const FIRST: bool>(stream: &mut Stream, window: &W, at: u32, end: u32) -> Step {
     let mut at = at;
     let mut event = Event::NONE;
     if matches!(stream.phase, Phase::Start | Phase::StatusLine) {
         if stream.phase == Phase::StatusLine || end - at < STATUS_BYTES {
-            return (at + 1, status_byte(stream, window.byte(at)));
+            return if FIRST { (at, event) } else { (at + 1, status_byte(stream, window.byte(at))) };
         }
         event = status_line(stream, window.word(at), window.word(at + word::BYTES));
         at += STATUS_BYTES - 1;
@@ -39,13 +39,13 @@ pub(crate) fn step<W: Window + ?Sized>(stream: &mut Stream, window: &W, at: u32,
                 response_head_done(stream);
                 return (next + 2, event);
             }
-            if next != at {
+            if FIRST || next != at {
                 return (next, event);
             }
         }
-        return special_line::<Response, W>(stream, window, at, end);
+        return if FIRST { (at, event) } else { special_line::<Response, W>(stream, window, at, end) };
     }
-    if event != Event::NONE {
+    if FIRST || event != Event::NONE {
         return (at, event);
     }
     if stream.phase.is_rest_of_line() {

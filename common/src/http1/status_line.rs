@@ -8,7 +8,8 @@ use crate::word;
 
 /// `HTTP/1.1 200` and the byte behind it, which shows that the status is over.
 pub(super) const STATUS_BYTES: u32 = 13;
-const HTTP_1: u64 = word::literal(b"HTTP/1.\0");
+const HTTP_1_0: u64 = word::literal(b"HTTP/1.0");
+const BLANK_000: u32 = u32::from_le_bytes(*b" 000");
 const SWITCHING_PROTOCOLS: u32 = 101;
 
 /// A status line begins with these bytes: `version` is its first eight, `rest` has five more. What is left of it, with the
@@ -39,22 +40,17 @@ pub(super) fn status_line(stream: &mut Stream, version: u64, rest: u64) -> Event
 /// The status that these bytes say; and 0 if they are a status line.
 #[inline(always)]
 fn status(version: u64, rest: u64) -> (u32, u64) {
-    let [blank, hundreds, tens, ones, behind, ..] = rest.to_le_bytes();
-    let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
-    let minor = digit((version >> 56) as u8);
-    let (hundreds, tens, ones) = (digit(hundreds), digit(tens), digit(ones));
-    let no_digit = |digit: u32| u64::from(below(digit, 10) ^ 1);
-    let behind = u64::from(behind);
+    // What is left of a digit is its value.
+    let minor = version ^ HTTP_1_0;
+    let digits = rest as u32 ^ BLANK_000;
+    let status = 100 * (digits >> 8 & 0xf) + 10 * (digits >> 16 & 0xf) + (digits >> 24);
+    let behind = rest >> 32 & 0xff;
     let more = (behind ^ u64::from(b' ')) * (behind ^ u64::from(b'\r')) * (behind ^ u64::from(b'\n'));
-    let bad = word::lowest(version, 7) ^ HTTP_1
-        | no_digit(minor)
-        | u64::from(blank ^ b' ')
-        | no_digit(hundreds)
-        | u64::from(is(hundreds, 0))
-        | no_digit(tens)
-        | no_digit(ones)
+    let bad = (minor | minor.wrapping_add(6 << 56)) & !(0xf << 56)
+        | u64::from((digits | digits.wrapping_add(0x0606_0600)) & 0xf0f0_f0ff)
+        | u64::from(below(status, 100))
         | more;
-    (100 * hundreds + 10 * tens + ones, bad)
+    (status, bad)
 }
 
 /// 1 or 0.

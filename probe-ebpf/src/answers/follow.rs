@@ -1,5 +1,6 @@
 //! Follows responses over the bytes that carry them.
 
+use common::event::Event;
 use common::exchange::{Answer, Displaced, Exchange, Queue, Streams, Untold};
 use common::machine::Read;
 use common::series::StreamKey;
@@ -30,22 +31,29 @@ pub(crate) trait Bytes {
 
 /// What is worked with.
 pub(crate) struct Parts<Q> {
-    job: *mut Job,
-    exchange: *mut Exchange<Q>,
+    pub(super) job: *mut Job,
+    pub(super) exchange: *mut Exchange<Q>,
     /// Null on a connection that speaks HTTP/1.
     streams: *mut Streams,
 }
 
 /// The same, and a way to the bytes.
-struct Work<F, Q> {
-    parts: Parts<Q>,
-    fill: F,
+pub(super) struct Work<F, Q> {
+    pub(super) parts: Parts<Q>,
+    pub(super) fill: F,
+}
+
+impl<F, Q> Work<F, Q> {
+    #[inline(always)]
+    pub(super) fn new(parts: &Parts<Q>, fill: F) -> Self {
+        Self { parts: Parts { ..*parts }, fill }
+    }
 }
 
 /// Takes turns until the bytes are used up.
 #[inline(always)]
 pub(crate) fn turns<F: Fill, Q: Queue, const FRAMES: bool>(parts: &Parts<Q>, fill: F) {
-    let mut work = Work { parts: Parts { ..*parts }, fill };
+    let mut work = Work::new(parts, fill);
     if FRAMES {
         repeat::<TurnOfFrames<F, Q>>(MAX_TURNS, &mut work);
     } else {
@@ -76,14 +84,13 @@ pub(super) fn process<B: Bytes>(
         return None;
     }
     let job = bytes.job()?;
-    job.begin(read, false);
-    job.begin_send();
+    job.begin_send(read);
     let mut streams = null_mut();
     if exchange.stream.phase >= Phase::Preface {
         streams = from_mut(maps::streams_made(owner)?);
     }
     let mut parts = Parts { job, exchange, streams };
-    if is_complete(exchange) {
+    if is_complete(exchange, streams) {
         complete(&mut parts);
     }
     if read.offset >= length {
@@ -147,6 +154,12 @@ fn turn<F: Fill, Q: Queue>(work: &mut Work<F, Q>) -> bool {
     if exchange.is_answered() {
         complete(&mut work.parts);
     }
+    goes_on(job, exchange)
+}
+
+/// Another turn of HTTP/1 is due.
+#[inline(always)]
+pub(super) fn goes_on<Q>(job: &Job, exchange: &Exchange<Q>) -> bool {
     job.goes_on() && exchange.stream.phase.reads_on() && exchange.stream.phase < Phase::Preface
 }
 
@@ -157,11 +170,17 @@ fn step<F: Fill, Q: Queue>(work: &mut Work<F, Q>) -> u64 {
     let (job, exchange) = unsafe { (&mut *parts.job, &mut *parts.exchange) };
     let mut source = JobSource::new(parts.job, fill);
     let event = exchange.turn(&mut source, &mut job.read);
+    note(job, exchange, event);
+    0
+}
+
+/// What a turn of HTTP/1 found.
+#[inline(always)]
+pub(super) fn note<Q: Queue>(job: &mut Job, exchange: &Exchange<Q>, event: Event) {
     job.note(event);
     if job.status >= FIRST_FINAL && !exchange.answers() {
         counted::count_untold(Untold::Unasked, 1);
     }
-    0
 }
 
 #[inline(always)]
@@ -175,7 +194,7 @@ fn turn_frames<F: Fill, Q: Queue>(work: &mut Work<F, Q>) -> bool {
     if job.status != 0 {
         found(&mut work.parts);
     }
-    if is_complete(exchange) {
+    if is_complete(exchange, work.parts.streams) {
         complete(&mut work.parts);
     }
     job.goes_on() && exchange.stream.phase.reads_on()
@@ -227,8 +246,8 @@ fn note_elsewhere(key: StreamKey, status: u32) {
 
 /// Something may be complete now: asked before [`complete`] is called, since a call costs more than this.
 #[inline(always)]
-fn is_complete<Q: Queue>(exchange: &Exchange<Q>) -> bool {
-    exchange.is_answered() || exchange.stream.flags & flag::ENDS_STREAM != 0
+fn is_complete<Q: Queue>(exchange: &Exchange<Q>, streams: *const Streams) -> bool {
+    exchange.is_answered() || !streams.is_null() && exchange.stream.flags & flag::ENDS_STREAM != 0
 }
 
 /// Counts what is complete now.
@@ -245,11 +264,18 @@ fn complete<Q: Queue>(parts: &mut Parts<Q>) -> u64 {
         // SAFETY: as above.
         ended(exchange, unsafe { &mut *parts.streams })
     };
-    let Some(answer) = answer else { return 0 };
+    if let Some(answer) = answer {
+        count_answer(job, exchange, answer);
+    }
+    0
+}
+
+/// Counts a response, which is complete now.
+#[inline(always)]
+pub(super) fn count_answer<Q: Queue>(job: &mut Job, exchange: &mut Exchange<Q>, answer: Answer) {
     job.answer = answer;
     let now_ns = job.now_ns();
     count::answer(exchange, &job.answer, now_ns);
-    0
 }
 
 /// The response whose stream has ended now.

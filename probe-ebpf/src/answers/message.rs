@@ -5,6 +5,7 @@ use common::exchange::Waiting;
 use crate::kernel::{constant, member, offset, read_kernel};
 use crate::reader::{Cursor, Job, User, UserFill};
 
+use super::first::first_turn;
 use super::follow::{Bytes, Parts, turns};
 use super::maps;
 
@@ -31,7 +32,9 @@ impl<M: Message> Bytes for M {
 
     #[inline(always)]
     fn take<const FRAMES: bool>(&self, parts: &Parts<Self::Waiting>) -> bool {
-        turns::<UserFill, _, FRAMES>(parts, UserFill);
+        if FRAMES || first_turn(parts, UserFill) {
+            turns::<UserFill, _, FRAMES>(parts, UserFill);
+        }
         true
     }
 }

@@ -5,6 +5,7 @@ mod count;
 mod counted;
 mod expect;
 mod finish;
+mod first;
 mod follow;
 mod guess;
 mod inbox;

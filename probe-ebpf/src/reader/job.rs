@@ -73,8 +73,10 @@ impl Job {
 
     /// The same of a send, whose turns are granted here too.
     #[inline(always)]
-    pub(crate) fn begin_send(&mut self) {
+    pub(crate) fn begin_send(&mut self, read: Read) {
+        self.read = read;
         self.read.grant_send();
+        self.failure = 0;
         self.now_ns = 0;
     }
 
