@@ -33,9 +33,7 @@ enum Beside {
 pub(crate) fn measure() -> Figures {
     // Sends are measured without another probe, as they are where an agent runs. Of receives, the probe that comes second finds in the
     // caches what the first one brought there: each is that once, and then compared.
-    let (Some(alone), Some(one), Some(other)) =
-        (rounds(Beside::Nothing)?, rounds(Beside::First)?, rounds(Beside::Second)?)
-    else {
+    let Some([alone, one, other]) = rounds([Beside::Nothing, Beside::First, Beside::Second])? else {
         return Ok(vec![Figure::new("a send", "ns", None).note("responses are not counted here")]);
     };
     let mut figures = Vec::new();
@@ -88,14 +86,24 @@ struct Rounds {
     rounds: Vec<Round>,
 }
 
-/// `None` where responses are not counted.
-fn rounds(beside: Beside) -> Result<Option<Measured>, Box<dyn Error>> {
-    let Some(mut measured) = rounds_in(0, beside)? else { return Ok(None) };
-    for place in 1..PLACES {
-        let elsewhere = rounds_in(place, beside)?.into_iter().flat_map(|measured| measured.cases);
-        measured.cases.iter_mut().zip(elsewhere).for_each(|(case, elsewhere)| case.rounds.extend(elsewhere.rounds));
+impl Measured {
+    fn append(&mut self, other: Self) {
+        self.cases.iter_mut().zip(other.cases).for_each(|(case, other)| case.rounds.extend(other.rounds));
     }
-    Ok(Some(measured))
+}
+
+/// `None` where responses are not counted.
+fn rounds<const COUNT: usize>(beside: [Beside; COUNT]) -> Result<Option<[Measured; COUNT]>, Box<dyn Error>> {
+    let mut all: Option<[Measured; COUNT]> = None;
+    for place in 0..PLACES {
+        let here = beside.into_iter().map(|beside| rounds_in(place, beside)).collect::<Result<Option<Vec<_>>, _>>()?;
+        let Some(here) = here.and_then(|here| <[Measured; COUNT]>::try_from(here).ok()) else { return Ok(None) };
+        match &mut all {
+            Some(all) => all.iter_mut().zip(here).for_each(|(all, here)| all.append(here)),
+            None => all = Some(here),
+        }
+    }
+    Ok(all)
 }
 
 /// Behind `place` probes, which are gone when it is measured.
