@@ -33,7 +33,7 @@ enum Beside {
 pub(crate) fn measure() -> Figures {
     // Sends are measured without another probe, as they are where an agent runs. Of receives, the probe that comes second finds in the
     // caches what the first one brought there: each is that once, and then compared.
-    let Some([alone, one, other]) = rounds([Beside::Nothing, Beside::First, Beside::Second])? else {
+    let [Some(alone), Some(one), Some(other)] = rounds()? else {
         return Ok(vec![Figure::new("a send", "ns", None).note("responses are not counted here")]);
     };
     let mut figures = Vec::new();
@@ -92,15 +92,15 @@ impl Measured {
     }
 }
 
-/// `None` where responses are not counted.
-fn rounds<const COUNT: usize>(beside: [Beside; COUNT]) -> Result<Option<[Measured; COUNT]>, Box<dyn Error>> {
-    let mut all: Option<[Measured; COUNT]> = None;
+/// Alone, and as the first and the second of two; `None` where responses are not counted.
+fn rounds() -> Result<[Option<Measured>; 3], Box<dyn Error>> {
+    let mut all: [Option<Measured>; 3] = [None, None, None];
     for place in 0..PLACES {
-        let here = beside.into_iter().map(|beside| rounds_in(place, beside)).collect::<Result<Option<Vec<_>>, _>>()?;
-        let Some(here) = here.and_then(|here| <[Measured; COUNT]>::try_from(here).ok()) else { return Ok(None) };
-        match &mut all {
-            Some(all) => all.iter_mut().zip(here).for_each(|(all, here)| all.append(here)),
-            None => all = Some(here),
+        for (all, beside) in all.iter_mut().zip([Beside::Nothing, Beside::First, Beside::Second]) {
+            match (&mut *all, rounds_in(place, beside)?) {
+                (Some(all), Some(here)) => all.append(here),
+                (_, here) => *all = here,
+            }
         }
     }
     Ok(all)

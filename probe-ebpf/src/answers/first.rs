@@ -6,8 +6,8 @@
 use common::exchange::Queue;
 use common::stream::Phase;
 
-use super::follow::{Parts, Work, count_answer, goes_on, note};
-use crate::reader::{Fill, JobSource};
+use super::follow::{Parts, Work, count_answer, goes_on, step};
+use crate::reader::Fill;
 
 /// False: there is nothing left to do.
 #[inline(always)]
@@ -17,21 +17,9 @@ pub(super) fn first_turn<F: Fill, Q: Queue>(parts: &Parts<Q>, fill: F) -> bool {
     if exchange.stream.phase != Phase::Start {
         return true;
     }
-    first_step(&mut Work::new(parts, fill));
+    step::<F, Q, true>(&mut Work::new(parts, fill));
     if let Some(answer) = exchange.answered() {
         count_answer(job, exchange, answer);
     }
     goes_on(job, exchange)
-}
-
-/// A function of its own, as [`super::follow`]'s steps are, which hands over what it found through memory.
-#[inline(never)]
-fn first_step<F: Fill, Q: Queue>(work: &mut Work<F, Q>) -> u64 {
-    let Work { parts, fill } = work;
-    // SAFETY: as above.
-    let (job, exchange) = unsafe { (&mut *parts.job, &mut *parts.exchange) };
-    let mut source = JobSource::new(parts.job, fill);
-    let event = exchange.first_turn(&mut source, &mut job.read);
-    note(job, exchange, event);
-    0
 }

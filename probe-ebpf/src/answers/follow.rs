@@ -1,6 +1,5 @@
 //! Follows responses over the bytes that carry them.
 
-use common::event::Event;
 use common::exchange::{Answer, Displaced, Exchange, Queue, Streams, Untold};
 use common::machine::Read;
 use common::series::StreamKey;
@@ -39,8 +38,8 @@ pub(crate) struct Parts<Q> {
 
 /// The same, and a way to the bytes.
 pub(super) struct Work<F, Q> {
-    pub(super) parts: Parts<Q>,
-    pub(super) fill: F,
+    parts: Parts<Q>,
+    fill: F,
 }
 
 impl<F, Q> Work<F, Q> {
@@ -148,7 +147,7 @@ impl<F: Fill, Q: Queue> Round for TurnOfFrames<F, Q> {
 /// knows at the end of each way through one, it would take along through the next.
 #[inline(always)]
 fn turn<F: Fill, Q: Queue>(work: &mut Work<F, Q>) -> bool {
-    step(work);
+    step::<F, Q, false>(work);
     // SAFETY: `process` was given both.
     let (job, exchange) = unsafe { (&*work.parts.job, &*work.parts.exchange) };
     if exchange.is_answered() {
@@ -164,23 +163,18 @@ pub(super) fn goes_on<Q>(job: &Job, exchange: &Exchange<Q>) -> bool {
 }
 
 #[inline(never)]
-fn step<F: Fill, Q: Queue>(work: &mut Work<F, Q>) -> u64 {
+pub(super) fn step<F: Fill, Q: Queue, const FIRST: bool>(work: &mut Work<F, Q>) -> u64 {
     let Work { parts, fill } = work;
     // SAFETY: `process` was given both.
     let (job, exchange) = unsafe { (&mut *parts.job, &mut *parts.exchange) };
     let mut source = JobSource::new(parts.job, fill);
-    let event = exchange.turn(&mut source, &mut job.read);
-    note(job, exchange, event);
-    0
-}
-
-/// What a turn of HTTP/1 found.
-#[inline(always)]
-pub(super) fn note<Q: Queue>(job: &mut Job, exchange: &Exchange<Q>, event: Event) {
+    let read = &mut job.read;
+    let event = if FIRST { exchange.first_turn(&mut source, read) } else { exchange.turn(&mut source, read) };
     job.note(event);
     if job.status >= FIRST_FINAL && !exchange.answers() {
         counted::count_untold(Untold::Unasked, 1);
     }
+    0
 }
 
 #[inline(always)]
